@@ -1,0 +1,50 @@
+/* device.h: one opened device: the backend's table with stubs for absent groups, and what the device said of itself.
+ *
+ * Every driver call of the library goes through here: here it gets its dcmem_call. No lock may be held. */
+#ifndef DCMI_DEVICE_H
+#define DCMI_DEVICE_H
+
+#include <dcmem/backend.h>
+#include <stdatomic.h>
+
+typedef struct dcmi_device {
+    const dcmem_backend *backend; /* as it was registered */
+    dcmem_backend ops;            /* the same with stubs: never a NULL function */
+    void *handle;
+    dcmem_device_info info; /* as of the opening; free bytes are asked anew */
+    _Atomic uint64_t op_index;
+} dcmi_device;
+
+/* Looks the backend up (`driver` if not NULL, else `name`), checks the table, opens the device, asks its info and
+ * checks that too. On success the backend counts one user more until dcmi_device_close(). */
+dcmem_result dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *driver,
+                              const dcmem_open *options);
+void dcmi_device_close(dcmi_device *device);
+
+static inline bool
+dcmi_device_has(const dcmi_device *device, uint64_t capability)
+{
+    return (device->backend->capabilities & capability) == capability;
+}
+
+dcmem_result dcmi_device_info(dcmem_device_info *out, dcmi_device *device);
+dcmem_result dcmi_device_acquire(dcmem_extent *out, dcmi_device *device, dcmem_tag tag,
+                                 const dcmem_acquire *request);
+dcmem_result dcmi_device_release(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent);
+dcmem_result dcmi_device_copy(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, const dcmem_place *from,
+                              uint64_t bytes);
+dcmem_result dcmi_device_fill(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, uint64_t bytes,
+                              const void *pattern, uint32_t pattern_bytes);
+dcmem_result dcmi_device_map(void **out, dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent,
+                             uint64_t offset, uint64_t bytes, uint32_t flags);
+dcmem_result dcmi_device_unmap(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, void *host);
+dcmem_result dcmi_device_flush(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, uint64_t offset,
+                               uint64_t bytes);
+dcmem_result dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, uint64_t offset,
+                                    uint64_t bytes);
+dcmem_result dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, void *host, uint64_t bytes);
+
+/* Built-in backends. */
+extern const dcmem_backend dcmi_cpu_backend;
+
+#endif

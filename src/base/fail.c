@@ -1,0 +1,122 @@
+/* fail.c: results, their names, and the detail of this thread's last failure.
+ *
+ * The detail is ordinary thread-local storage, not initial-exec: it is touched on failures only, and the library's
+ * initial-exec storage must stay small enough for dlopen. */
+#include "base/fail.h"
+
+#include <dcmem/backend.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local dcmem_detail detail __attribute__((tls_model("global-dynamic"))) = {.driver = ""};
+
+static dcmem_result
+write_detail(dcmem_result result, const char *driver, int64_t code, const char *format, va_list arguments)
+{
+    /* The arguments may point into the old detail, so the new message is made beside it. */
+    char message[sizeof detail.message];
+    vsnprintf(message, sizeof message, format, arguments);
+
+    detail.result = result;
+    detail.driver = driver ? driver : "";
+    detail.driver_code = code;
+    memcpy(detail.message, message, sizeof message);
+    return result;
+}
+
+dcmem_result
+dcmi_fail(dcmem_result result, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_detail(result, "", 0, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+dcmem_result
+dcmi_fail_errno(dcmem_result result, int errno_code, const char *format, ...)
+{
+    char message[160];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+
+    char text[64];
+    const char *reason = strerror_r(errno_code, text, sizeof text);
+    dcmi_fail(result, "%s: %s", message, reason);
+    detail.driver_code = errno_code;
+    detail.driver = "cpu";
+    return result;
+}
+
+dcmem_result
+dcmem_backend_fail(dcmem_result result, const char *driver, int64_t driver_code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_detail(result, driver, driver_code, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+dcmem_detail
+dcmi_detail_save(void)
+{
+    return detail;
+}
+
+void
+dcmi_detail_restore(const dcmem_detail *saved)
+{
+    detail = *saved;
+}
+
+void
+dcmi_check_failed(const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "dcmem: %s:%d: broken invariant: %s\n", file, line, condition);
+    abort();
+}
+
+const char *
+dcmem_result_name(dcmem_result result)
+{
+    switch (result) {
+#define DCMEM_X(name, class, number, text)                                                                             \
+    case DCMEM_##name:                                                                                                 \
+        return "DCMEM_" #name;
+        DCMEM_RESULTS(DCMEM_X)
+#undef DCMEM_X
+    }
+    return "DCMEM_E_UNKNOWN";
+}
+
+const char *
+dcmem_result_text(dcmem_result result)
+{
+    switch (result) {
+#define DCMEM_X(name, class, number, text)                                                                             \
+    case DCMEM_##name:                                                                                                 \
+        return text;
+        DCMEM_RESULTS(DCMEM_X)
+#undef DCMEM_X
+    }
+    return "not a result of dcmem";
+}
+
+dcmem_result_class
+dcmem_result_class_of(dcmem_result result)
+{
+    unsigned class = (unsigned)result >> 8;
+    return class <= DCMEM_CLASS_FATAL ? (dcmem_result_class)class : DCMEM_CLASS_NONE;
+}
+
+const dcmem_detail *
+dcmem_last_detail(void)
+{
+    return &detail;
+}

@@ -1,0 +1,33 @@
+/* os.h: what the library asks of the operating system. The only file of the core, drivers apart, that knows Linux. */
+#ifndef DCMI_OS_H
+#define DCMI_OS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DCMI_PAGE       4096u
+#define DCMI_PAGE_SHIFT 12u
+
+/* Address space for the library's own tables: readable and writable, zero, costs memory only where it is touched.
+ * NULL when there is none. */
+void *dcmi_os_reserve(uint64_t bytes);
+void dcmi_os_unreserve(void *address, uint64_t bytes);
+
+/* Forgets the contents of whole pages inside the range: they read as zero and cost nothing. */
+void dcmi_os_forget(void *address, uint64_t bytes);
+
+/* Monotonic time. */
+uint64_t dcmi_os_now_ns(void);
+
+/* Physical memory of the machine or, where it is less, of this process's control group. */
+uint64_t dcmi_os_memory_total(void);
+uint64_t dcmi_os_memory_available(void);
+
+/* Registers for dcmi_os_fence_all(); false where the kernel has no private expedited membarrier, and fast paths must
+ * then use real fences. */
+bool dcmi_os_fence_prepare(void);
+
+/* Every other running thread of the process passes a full memory barrier before this returns. */
+void dcmi_os_fence_all(void);
+
+#endif

@@ -1,0 +1,37 @@
+/* thread.h: what the library remembers of each thread: a number, its caches, its spare buffer slots.
+ *
+ * Two initial-exec pointers are all the library has of static thread-local storage, so that it can be opened with
+ * dlopen into a process that has little left. The struct itself is mapped on the thread's first slow path and ends
+ * with the thread. */
+#ifndef DCMI_THREAD_H
+#define DCMI_THREAD_H
+
+#include <stdint.h>
+
+#define DCMI_THREAD_SLOTS  128u
+#define DCMI_THREAD_CACHES 65536u
+
+struct dcmi_cache;
+
+typedef struct dcmi_thread {
+    uint32_t number; /* small, from 0; reused after a thread's end */
+    uint32_t slot_count;
+    uint32_t slots[DCMI_THREAD_SLOTS]; /* free buffer slots, by buffer/slot.c */
+    struct dcmi_cache *caches[DCMI_THREAD_CACHES]; /* by manager index, by pool/cache.c */
+} dcmi_thread;
+
+#define DCMI_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec"), visibility("hidden")))
+
+extern DCMI_THREAD_LOCAL dcmi_thread *dcmi_thread_current;
+
+/* The calling thread's struct, made if need be; NULL with the detail written when the host has no memory. */
+dcmi_thread *dcmi_thread_get(void);
+
+/* A number of the calling thread for choosing shards; never fails. */
+uint32_t dcmi_thread_number(void);
+
+/* Called in the ending thread, in rising order of `level` from 0 to 3. */
+typedef void (*dcmi_thread_end_sink)(dcmi_thread *thread);
+void dcmi_thread_on_end(unsigned level, dcmi_thread_end_sink sink);
+
+#endif

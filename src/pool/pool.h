@@ -1,0 +1,74 @@
+/* pool.h: what stands between a buffer and the driver, as the layers above see it.
+ *
+ * A pool is one device and one kind of memory. A manager has a root pool, of device memory, whose handle is the
+ * manager's own; pools of other kinds hang below it, made when first asked for, and share its device and its limit.
+ * Block addresses are 64-bit numbers: real addresses where the backend has them, else addresses in a reserved range
+ * that nothing ever touches; dcmi_pool_place() turns one into what the driver understands. */
+#ifndef DCMI_POOL_H
+#define DCMI_POOL_H
+
+#include "backend/device.h"
+#include "stats/shard.h"
+
+#include <dcmem/manager.h>
+#include <dcmem/stats.h>
+
+typedef struct dcmi_pool dcmi_pool;
+
+/* The root pool behind a manager's handle; NULL with the detail written (DCMEM_E_NOT_A_MANAGER,
+ * DCMEM_E_STALE_MANAGER). */
+dcmi_pool *dcmi_pool_resolve(dcmem_manager *manager);
+
+/* The manager's handle of any of its pools. */
+dcmem_manager *dcmi_pool_manager(const dcmi_pool *pool);
+
+/* The pool of that kind beside (or itself) `root`. DCMEM_E_UNSUPPORTED where the device has none of that kind. */
+dcmem_result dcmi_pool_of_kind(dcmi_pool **out, dcmi_pool *root, dcmem_kind kind);
+
+dcmi_device *dcmi_pool_device(const dcmi_pool *pool);
+dcmem_kind dcmi_pool_kind(const dcmi_pool *pool);
+
+/* A block of at least `bytes` at a multiple of `alignment` (0: the pool's own, at least 64). Returns its address, or 0
+ * with the detail written. */
+uint64_t dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment);
+
+/* Gives a block back. Refuses what is not the start of a live block of this pool. */
+dcmem_result dcmi_pool_give(dcmi_pool *pool, uint64_t address);
+
+/* The block that holds `address`, which may be interior. */
+typedef struct dcmi_block {
+    uint64_t address;
+    uint64_t capacity;
+} dcmi_block;
+
+dcmem_result dcmi_pool_find(dcmi_block *out, dcmi_pool *pool, uint64_t address);
+
+/* Where a live block's byte lies for the driver. `out->host` is where the host may touch it, or NULL. */
+typedef struct dcmi_place {
+    dcmem_extent extent;
+    uint64_t offset; /* from the extent's start to the byte */
+    void *host;      /* extent.host + offset, or NULL */
+} dcmi_place;
+
+dcmem_result dcmi_pool_place(dcmi_place *out, dcmi_pool *pool, uint64_t address);
+
+/* What kernels are given for `bytes` from a place. Pure. */
+dcmem_native dcmi_place_native(const dcmi_device *device, const dcmi_place *place, uint64_t bytes);
+
+/* Counts and times of slow paths. */
+void dcmi_pool_add(dcmi_pool *pool, enum dcmi_counter counter, uint64_t n);
+void dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value);
+
+/* Adjusts imported_bytes or host_side_bytes. */
+typedef enum dcmi_gauge { DCMI_GAUGE_IMPORTED, DCMI_GAUGE_HOST_SIDE, DCMI_GAUGE_COUNT } dcmi_gauge;
+void dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta);
+
+/* Live bytes of a tag; `count` is +1, -1 or 0 allocations. */
+void dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count);
+
+/* The layer above is told before a manager ends (clear: is_end false) so that it can end what lives on it. It returns
+ * how many buffers it ended, or, asked with is_dry, how many have an access open. */
+typedef uint64_t (*dcmi_pool_end_sink)(dcmi_pool *root, bool is_dry);
+void dcmi_pool_set_end_sink(dcmi_pool_end_sink sink);
+
+#endif
