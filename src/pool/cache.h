@@ -1,0 +1,142 @@
+/* cache.h: one thread's free blocks of one pool: a magazine a class (after Bonwick and Adams, "Magazines and Vmem",
+ * 2001; one array that sheds its older half instead of a loaded and a previous one).
+ *
+ * The owner takes from and gives to its magazines without a lock and without an atomic read-modify-write. Another
+ * thread that is short of memory may empty them all the same, by this protocol:
+ *
+ *   owner:      busy := 1;  light fence;  if handle is the manager's: work;  busy := 0
+ *   reclaimer:  (holding lock)  handle := 0;  heavy fence;  wait until busy is 0;  work;  handle := the manager's
+ *
+ * The heavy fence (membarrier) makes every running thread pass a full barrier, so the light one is only a word to the
+ * compiler: after it either the owner saw 0 and keeps out, or the reclaimer sees busy and waits. Builds with
+ * DCMI_PORTABLE_FENCES use two sequentially consistent fences instead. While handle is 0 the owner works under `lock`.
+ * tests/pool/reclaim_model_test.c explores every interleaving.
+ *
+ *   published (handle set) --reclaim, exact peaks--> locked (handle 0) --> published
+ *   attached (identity set) --end of pool or thread--> detached (identity 0), attached again to a later pool
+ */
+#ifndef DCMI_CACHE_H
+#define DCMI_CACHE_H
+
+#include "base/fail.h"
+#include "base/lock.h"
+#include "base/thread.h"
+#include "pool/class.h"
+#include "pool/map.h"
+
+#define DCMI_MAGAZINE_ROOM 75u
+
+/* Counts have one writer, the owner (or who has locked it out), and readers that want no more than a whole value. */
+typedef _Atomic uint64_t dcmi_count;
+
+typedef struct dcmi_magazine {
+    _Atomic uint32_t count;
+    uint32_t cap; /* 0: blocks of this class are not kept here */
+    dcmi_count takes;
+    dcmi_count gives;
+    dcmi_count slack_taken; /* bytes beyond the requests, of all blocks taken */
+    dcmi_count slack_given;
+    uint64_t blocks[DCMI_MAGAZINE_ROOM];
+} dcmi_magazine;
+
+_Static_assert(sizeof(dcmi_magazine) == 640, "whole cache lines, and an index by few shifts");
+
+struct dcmi_pool;
+
+typedef struct dcmi_cache {
+    _Atomic uint64_t handle;
+    _Atomic uint32_t busy;
+    uint32_t arena;
+    const dcmi_class_table *table;
+    _Atomic(dcmi_leaf *) *root;
+    struct dcmi_pool *pool;
+    dcmi_count buffers_created;
+    dcmi_count buffers_destroyed;
+    dcmi_count accesses;
+
+    _Alignas(64) dcmi_lock lock;
+    uint32_t thread;
+    _Atomic uint64_t identity;
+    struct dcmi_cache *before, *after; /* in the pool's list */
+    uint64_t granted_bytes;            /* sum of cap * size over classes: the most this cache can hold */
+    uint32_t samples;                  /* slow paths since the last one that was timed */
+
+    /* Tight policy: what the large region's flushes say. */
+    uint64_t large_takes;        /* from the large region, ever */
+    uint64_t flushed_at;         /* large_takes at the last flush */
+    uint64_t direct_left;        /* large gives until caching is tried again; 0: caching */
+    uint64_t direct_span;        /* what direct_left began with */
+    dcmi_count direct_takes;     /* blocks of no class */
+    dcmi_count direct_gives;
+    dcmi_count direct_bytes_taken;
+    dcmi_count direct_bytes_given;
+    dcmi_count direct_slack_taken;
+    dcmi_count direct_slack_given;
+
+    _Alignas(64) dcmi_magazine magazines[DCMI_CLASS_COUNT];
+} dcmi_cache;
+
+/* The cache that this thread used last; never NULL: at first one that no handle matches. */
+extern DCMI_THREAD_LOCAL dcmi_cache *dcmi_cache_current;
+
+static inline uint64_t
+dcmi_count_read(const dcmi_count *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+static inline void
+dcmi_count_add(dcmi_count *count, uint64_t n)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline uint32_t
+dcmi_magazine_count(const dcmi_magazine *magazine)
+{
+    return atomic_load_explicit(&magazine->count, memory_order_relaxed);
+}
+
+static inline void
+dcmi_magazine_set_count(dcmi_magazine *magazine, uint32_t count)
+{
+    atomic_store_explicit(&magazine->count, count, memory_order_relaxed);
+}
+
+static inline bool
+dcmi_cache_enter(dcmi_cache *cache, uint64_t handle)
+{
+    atomic_store_explicit(&cache->busy, 1, memory_order_relaxed);
+#ifdef DCMI_PORTABLE_FENCES
+    atomic_thread_fence(memory_order_seq_cst);
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+    return DCMI_LIKELY(atomic_load_explicit(&cache->handle, memory_order_acquire) == handle);
+}
+
+static inline void
+dcmi_cache_leave(dcmi_cache *cache)
+{
+    atomic_store_explicit(&cache->busy, 0, memory_order_release);
+}
+
+/* The calling thread's cache of a pool, attached if need be; it becomes the current one. NULL when the host has no
+ * memory for one (the detail is written): the pool then works without. */
+dcmi_cache *dcmi_cache_get(struct dcmi_pool *pool);
+
+/* Exclusive use of the own cache's magazines on slow paths: busy if published, else the lock. */
+bool dcmi_cache_own(dcmi_cache *cache);
+void dcmi_cache_disown(dcmi_cache *cache, bool is_locked);
+
+/* Exclusive use of anybody's: the owner is locked out until the end. */
+void dcmi_cache_seize(dcmi_cache *cache);
+void dcmi_cache_release(dcmi_cache *cache);
+
+/* Lets the class keep blocks, as many as its size and the pool's bound allow. */
+void dcmi_cache_grant(dcmi_cache *cache, unsigned class);
+
+/* Takes the cache from its pool; the caller holds the registry's lock and has emptied it. */
+void dcmi_cache_detach(dcmi_cache *cache);
+
+#endif

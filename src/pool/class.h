@@ -1,0 +1,71 @@
+/* class.h: size classes: which class serves a request, and what a class is. Pure.
+ *
+ * Sizes rise by 64 bytes up to 512 and by eight steps an octave from there to 1 GiB, so at most 1/8 of a block is
+ * lost. Larger requests have no class: they are whole pages ("direct"). A request is turned into an index by
+ * arithmetic and the index into the class that serves it by one table, which is where a pool's alignment and the
+ * power-of-two policy live: both only mean that some classes are never used.
+ *
+ * A class whose size is not a whole number of pages is cut from slabs: runs of 4 to 16 pages that its blocks fill
+ * without a rest. The others are runs of pages themselves. */
+#ifndef DCMI_CLASS_H
+#define DCMI_CLASS_H
+
+#include "base/os.h"
+#include "base/size.h"
+
+#include <dcmem/manager.h>
+
+#define DCMI_QUANTUM       64u
+#define DCMI_CLASS_LARGEST (1ull << 30)
+#define DCMI_CLASS_COUNT   176u
+#define DCMI_CLASS_NONE    0xffffu      /* direct blocks: no class */
+#define DCMI_SMALL_LARGEST (64u * 1024) /* blocks up to here live in small regions */
+
+typedef struct dcmi_class {
+    uint64_t bytes;
+    uint32_t live_base;   /* where in a map leaf the live marks of its blocks begin */
+    uint8_t live_shift;   /* offset in a leaf's interval to offset of the mark */
+    uint8_t slack_shift;  /* unit of the slack in a live mark */
+    uint8_t is_slab;
+    uint8_t slab_pages;
+} dcmi_class;
+
+typedef struct dcmi_class_table {
+    dcmi_class classes[DCMI_CLASS_COUNT];
+    uint8_t serving[DCMI_CLASS_COUNT]; /* index of a request -> class that serves it */
+} dcmi_class_table;
+
+/* The largest class, 1 GiB, serves under every policy and alignment, so every index has a class. */
+_Static_assert(DCMI_CLASS_COUNT <= 256, "a class fits a byte");
+
+/* 1 <= bytes <= DCMI_CLASS_LARGEST. */
+static inline unsigned
+dcmi_class_index(uint64_t bytes)
+{
+    uint64_t n = bytes - 1;
+    unsigned octave = dcmi_log2(n | 512);
+    return (octave - 9) * 8 + (unsigned)(n >> (octave - 3));
+}
+
+/* The size of the class of that index, before the pool's alignment. */
+uint64_t dcmi_class_bytes(unsigned index);
+
+/* Builds a pool's table. `alignment` is a power of two, at least 64 and at most a page. */
+void dcmi_class_table_init(dcmi_class_table *table, dcmem_sizing sizing, uint64_t alignment);
+
+/* The class for `bytes` at `alignment` <= a page, or DCMI_CLASS_NONE. */
+unsigned dcmi_class_for(const dcmi_class_table *table, uint64_t bytes, uint64_t alignment);
+
+static inline bool
+dcmi_class_is_large(const dcmi_class *class)
+{
+    return class->bytes > DCMI_SMALL_LARGEST;
+}
+
+static inline unsigned
+dcmi_slab_blocks(const dcmi_class *class)
+{
+    return (unsigned)((uint64_t)class->slab_pages * DCMI_PAGE / class->bytes);
+}
+
+#endif
