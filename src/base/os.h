@@ -2,6 +2,7 @@
 #ifndef DCMI_OS_H
 #define DCMI_OS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,12 @@ void dcmi_os_forget(void *address, uint64_t bytes);
 
 /* Monotonic time. */
 uint64_t dcmi_os_now_ns(void);
+
+/* Sleeps while *word is `value`, at most `timeout_ns` (UINT64_MAX: for ever). May wake without a cause. */
+void dcmi_os_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns);
+
+/* Wakes all who sleep on the word. */
+void dcmi_os_wake(_Atomic uint32_t *word);
 
 /* Physical memory of the machine or, where it is less, of this process's control group. */
 uint64_t dcmi_os_memory_total(void);
