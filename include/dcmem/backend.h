@@ -69,7 +69,7 @@ typedef struct dcmem_acquire {
 /* One end of a copy: driver memory, or (extent == NULL) plain host memory. */
 typedef struct dcmem_place {
     const dcmem_extent *extent;
-    uint64_t offset;
+    uint64_t offset; /* from the extent's start, or from `host` */
     void *host;
 } dcmem_place;
 
@@ -90,8 +90,8 @@ typedef struct dcmem_device_info {
     char driver_version[48];
     char pci[16]; /* "0000:01:00.0" */
     uint8_t uuid[16];
-    uint64_t capabilities;
-    uint32_t kinds; /* DCMEM_KIND_BIT of each kind that acquire gives */
+    uint64_t capabilities; /* of this device: the table's, or fewer of them; 0: the table's */
+    uint32_t kinds;        /* DCMEM_KIND_BIT of each kind that acquire gives; HOST always among them */
     uint32_t heap_count;
     dcmem_heap_info heaps[DCMEM_MAX_HEAPS];
     uint64_t total_bytes;

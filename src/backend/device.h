@@ -11,6 +11,7 @@ typedef struct dcmi_device {
     const dcmem_backend *backend; /* as it was registered */
     dcmem_backend ops;            /* the same with stubs: never a NULL function */
     void *handle;
+    bool is_counted; /* the registry counts this device as a user of the backend */
     dcmem_device_info info; /* as of the opening; free bytes are asked anew */
     _Atomic uint64_t op_index;
 } dcmi_device;
@@ -21,10 +22,11 @@ dcmem_result dcmi_device_open(dcmi_device *device, const char *name, const dcmem
                               const dcmem_open *options);
 void dcmi_device_close(dcmi_device *device);
 
+/* Of this device, which may have fewer capabilities than its backend. */
 static inline bool
 dcmi_device_has(const dcmi_device *device, uint64_t capability)
 {
-    return (device->backend->capabilities & capability) == capability;
+    return (device->info.capabilities & capability) == capability;
 }
 
 dcmem_result dcmi_device_info(dcmem_device_info *out, dcmi_device *device);

@@ -1,0 +1,24 @@
+/* describe.c: what a device is, asked without a manager. */
+#include "backend/device.h"
+#include "base/fail.h"
+
+#include <dcmem/manager.h>
+#include <string.h>
+
+dcmem_result
+dcmem_device_describe(dcmem_device_info *out, const char *backend, uint32_t device)
+{
+    DCMI_REQUIRE(out && out->size > sizeof out->size && out->size <= sizeof *out);
+
+    dcmi_device opened;
+    dcmem_open options = {.size = sizeof options, .index = device, .numa_node = -1};
+    dcmem_result result = dcmi_device_open(&opened, backend, NULL, &options);
+    if (result)
+        return result;
+
+    /* A program built when the struct was shorter gets the part that it knows. */
+    opened.info.size = out->size;
+    memcpy(out, &opened.info, out->size);
+    dcmi_device_close(&opened);
+    return DCMEM_OK;
+}
