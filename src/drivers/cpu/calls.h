@@ -1,0 +1,30 @@
+/* calls.h: the system calls of the CPU driver, in one table that a test can put itself into, and what their failures
+ * mean. */
+#ifndef DCMI_CPU_CALLS_H
+#define DCMI_CPU_CALLS_H
+
+#include <dcmem/result.h>
+
+/* They return and fail as the system's own do. `map` is private, anonymous memory; `bind` takes a NUMA node. */
+typedef struct dcmi_cpu_call_table {
+    void *(*map)(void *address, size_t bytes, int protection, int flags);
+    int (*unmap)(void *address, size_t bytes);
+    int (*protect)(void *address, size_t bytes, int protection);
+    int (*advise)(void *address, size_t bytes, int advice);
+    int (*lock)(const void *address, size_t bytes);
+    int (*unlock)(const void *address, size_t bytes);
+    int (*bind)(void *address, size_t bytes, int node);
+} dcmi_cpu_call_table;
+
+/* Changed by tests only, and only while no device is open. */
+extern dcmi_cpu_call_table dcmi_cpu_calls;
+
+typedef enum dcmi_cpu_purpose {
+    DCMI_CPU_TO_MAP, /* to get, change or give back memory */
+    DCMI_CPU_TO_LOCK /* to keep it resident */
+} dcmi_cpu_purpose;
+
+/* What an errno means for that purpose. Pure. */
+dcmem_result dcmi_cpu_result_of(int errno_code, dcmi_cpu_purpose purpose);
+
+#endif
