@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install_test: what `cmake --install` leaves is enough for others: a project that has nothing but the installed tree
 # finds the library by CMake and by pkg-config, shared and static, builds, runs, and opens it at run time.
-# shellcheck source=tests/shell.sh
+# shellcheck source=../shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../shell.sh"
 
 outside=$DCMEM_SOURCE_DIR/tests/install

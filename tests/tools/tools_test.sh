@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tools_test: each check passes on this repository, and refuses what it is there to refuse.
-# shellcheck source=tests/shell.sh
+# shellcheck source=../shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../shell.sh"
 
 tools=$DCMEM_SOURCE_DIR/tools
@@ -208,6 +208,7 @@ test_coverage_refuses_a_line_that_never_ran() {
 }'
     expect_failure "$tools/check-coverage" tree/build tree
     expect_said "src/base/a.c:4: never ran"
+    expect_said "1 of      2 branches"
     DCMEM_COVERAGE_MINIMUM=50 "$tools/check-coverage" tree/build tree
 }
 
