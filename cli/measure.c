@@ -1,0 +1,346 @@
+/* measure.c: rounds in turn, and what is made of them. */
+#include "cli/measure.h"
+
+#include "cli/cli.h"
+#include "cli/numbers.h"
+#include "cli/player.h"
+#include "cli/target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WANTED_NS     1e9  /* what the warm rounds take together, when it is not too few of them */
+#define PATIENCE_NS   60e9 /* rounds so slow that the least number takes longer are cut to FEWEST_ROUNDS */
+#define FEWEST_ROUNDS 3u
+#define MOST_ROUNDS   1000u
+
+#define WANTED_SAMPLES        10000u /* so that a hundred of them lie above p99 */
+#define MOST_INSPECTED_ROUNDS 50u
+
+/* Longer than any replay: memory that is idle while it is the driver's turn must not go back meanwhile. */
+#define IDLE_TIME_NS (24ull * 3600 * 1000000000)
+
+/* One way: where to play, and by whom. */
+typedef struct replay_way {
+    const char *name;
+    replay_target target;
+    bool is_open;
+    trace_player *player;
+    double *round_ns; /* of the warm rounds */
+    double first_ns;
+    double *times; /* of single operations */
+} replay_way;
+
+typedef struct measure_session {
+    const allocation_trace *trace;
+    const measure_options *options;
+    progress_bar *progress;
+    uint64_t progress_base;
+    replay_way ways[2]; /* driver, pool */
+    uint32_t ops, rounds, inspected_rounds;
+    dcmem_stats *first, *steady, *end, *peak; /* snapshots of the pool: begin, after round one, at the end, at the peak */
+    char *problem;
+    size_t problem_bytes;
+} measure_session;
+
+#define DRIVER 0
+#define POOL   1
+
+uint32_t
+measure_rounds(double round_ns)
+{
+    if (round_ns * MEASURE_MIN_ROUNDS > PATIENCE_NS)
+        return FEWEST_ROUNDS;
+    double rounds = WANTED_NS / (round_ns > 1 ? round_ns : 1);
+    if (rounds < MEASURE_MIN_ROUNDS)
+        return MEASURE_MIN_ROUNDS;
+    return rounds > MOST_ROUNDS ? MOST_ROUNDS : (uint32_t)rounds;
+}
+
+/* ---- Opening and closing ---- */
+
+static bool
+say_why(measure_session *session, const char *what, const char *why)
+{
+    snprintf(session->problem, session->problem_bytes, "%s: %s", what, why);
+    return false;
+}
+
+/* Tells what stopped a play. */
+static bool
+say_failure(measure_session *session, const replay_way *way)
+{
+    const player_failure *failure = player_last_failure(way->player);
+    char bytes[32];
+    snprintf(bytes, sizeof bytes, "%s", text_of_bytes(failure->op.bytes).text);
+    snprintf(session->problem, session->problem_bytes, "%s failed to %s id %u of %s: %s (%s)", way->name,
+             failure->op.is_free ? "free" : "allocate", failure->op.id, bytes, failure->message,
+             dcmem_result_name(failure->result));
+    return false;
+}
+
+static bool
+open_targets(measure_session *session)
+{
+    const measure_options *options = session->options;
+    uint32_t ids = session->trace->id_count;
+    replay_way *driver = &session->ways[DRIVER], *pool = &session->ways[POOL];
+
+    if (target_open_driver(&driver->target, options->backend, ids, options->is_touched))
+        return say_why(session, "the device cannot be opened", dcmem_last_detail()->message);
+    driver->is_open = true;
+
+    dcmem_manager_options manager = {
+        .size = sizeof manager,
+        .driver = options->backend,
+        .sizing = options->sizing,
+        .policy = options->policy,
+        .idle_time_ns = IDLE_TIME_NS,
+    };
+    if (target_open_pool(&pool->target, &manager, ids, options->is_touched, options->has_buffers))
+        return say_why(session, "no manager can be created", dcmem_last_detail()->message);
+    pool->is_open = true;
+    return true;
+}
+
+static bool
+create_players(measure_session *session)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        replay_way *way = &session->ways[i];
+        const char *reason = "";
+        way->player = player_create(session->trace, &way->target, session->options->has_threads, &reason);
+        if (!way->player)
+            return say_why(session, "it cannot be played", reason);
+    }
+    session->ops = player_count(session->ways[DRIVER].player, PLAYER_ROUND);
+    return true;
+}
+
+static bool
+close_all(measure_session *session, bool is_good)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        replay_way *way = &session->ways[i];
+        player_destroy(way->player);
+        dcmem_result result = way->is_open ? target_close(&way->target) : DCMEM_OK;
+        if (result && is_good)
+            is_good = say_why(session, "the pool did not end well", dcmem_last_detail()->message);
+        free(way->round_ns);
+        free(way->times);
+    }
+    free(session->first);
+    return is_good;
+}
+
+/* ---- Playing ---- */
+
+static bool
+play_part(measure_session *session, replay_way *way, player_part part, double *out_ns)
+{
+    return player_play(way->player, part, out_ns) ? say_failure(session, way) : true;
+}
+
+/* A round and what undoes it; only the round is timed. */
+static bool
+play_round(measure_session *session, replay_way *way, double *out_ns)
+{
+    return play_part(session, way, PLAYER_ROUND, out_ns) && play_part(session, way, PLAYER_CLEANUP, NULL);
+}
+
+static bool
+snapshot(measure_session *session, dcmem_stats *out)
+{
+    out->size = sizeof *out;
+    if (dcmem_stats_snapshot(out, session->ways[POOL].target.manager))
+        return say_why(session, "the pool gives no figures", dcmem_last_detail()->message);
+    return true;
+}
+
+/* Preambles and the first round, and from its duration the number of those that follow. */
+static bool
+play_first(measure_session *session)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (!play_part(session, &session->ways[i], PLAYER_PREAMBLE, NULL))
+            return false;
+    if (!snapshot(session, session->first))
+        return false;
+
+    uint64_t begin = now_ns();
+    for (unsigned i = 0; i < 2; i++)
+        if (!play_round(session, &session->ways[i], &session->ways[i].first_ns))
+            return false;
+    uint64_t wanted = session->options->rounds;
+    session->rounds = wanted ? (uint32_t)wanted : measure_rounds((double)(now_ns() - begin));
+
+    if (dcmem_stats_reset_peaks(session->ways[POOL].target.manager))
+        return say_why(session, "the pool gives no figures", dcmem_last_detail()->message);
+    return snapshot(session, session->steady);
+}
+
+static void
+show_progress(measure_session *session, uint32_t done, uint32_t total)
+{
+    progress_step(session->progress, session->progress_base + MEASURE_PROGRESS * (uint64_t)done / total);
+}
+
+static bool
+play_warm(measure_session *session)
+{
+    for (unsigned i = 0; i < 2; i++)
+        session->ways[i].round_ns = cli_allocate(session->rounds, sizeof(double));
+    for (uint32_t round = 0; round < session->rounds; round++) {
+        for (unsigned i = 0; i < 2; i++) {
+            if (!play_round(session, &session->ways[i], &session->ways[i].round_ns[round]))
+                return false;
+            show_progress(session, 2 * round + i + 1, 2 * session->rounds + 2);
+        }
+    }
+    return snapshot(session, session->end);
+}
+
+static void
+look_at_peak(void *user)
+{
+    measure_session *session = user;
+    /* One that fails leaves zeros: shares of nothing, which are told as 0. */
+    if (!snapshot(session, session->peak))
+        memset(session->peak, 0, sizeof *session->peak);
+}
+
+static bool
+play_inspected(measure_session *session)
+{
+    uint32_t rounds = WANTED_SAMPLES / session->ops + 1;
+    session->inspected_rounds = rounds < MOST_INSPECTED_ROUNDS ? rounds : MOST_INSPECTED_ROUNDS;
+    for (unsigned i = 0; i < 2; i++) {
+        replay_way *way = &session->ways[i];
+        way->times = cli_allocate((size_t)session->ops * session->inspected_rounds, sizeof(double));
+        for (uint32_t round = 0; round < session->inspected_rounds; round++) {
+            bool is_looked_at = i == POOL && round == 0;
+            double *times = way->times + (size_t)round * session->ops;
+            if (player_inspect(way->player, times, is_looked_at ? look_at_peak : NULL, session))
+                return say_failure(session, way);
+            if (!play_part(session, way, PLAYER_CLEANUP, NULL))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool
+play_finale(measure_session *session)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (!play_part(session, &session->ways[i], PLAYER_FINALE, NULL))
+            return false;
+    return true;
+}
+
+/* ---- Numbers ---- */
+
+static double
+ratio(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
+
+static void
+sum_way(measured_way *out, const measure_session *session, replay_way *way)
+{
+    out->ns_per_op = median(way->round_ns, session->rounds) / session->ops;
+    out->first_ns_per_op = way->first_ns / session->ops;
+    out->p99_ns = quantile(way->times, (size_t)session->ops * session->inspected_rounds, 0.99);
+}
+
+static double
+hit_rate(const dcmem_stats *from, const dcmem_stats *to)
+{
+    uint64_t hits = to->pool_hits - from->pool_hits, misses = to->pool_misses - from->pool_misses;
+    return ratio((double)hits, (double)(hits + misses));
+}
+
+static uint64_t
+driver_calls(const dcmem_stats *stats)
+{
+    return stats->driver_acquires + stats->driver_releases;
+}
+
+/* The driver has no figures; what it was asked follows from what was played. */
+static void
+count_driver(measured_way *out, const measure_session *session)
+{
+    const replay_way *driver = &session->ways[DRIVER];
+    uint64_t unit = driver->target.granularity, rounds = session->rounds + 1;
+    static const player_part repeated[] = {PLAYER_ROUND, PLAYER_CLEANUP};
+
+    out->driver_calls = player_count(driver->player, PLAYER_PREAMBLE);
+    out->acquired_bytes = player_taken_bytes(driver->player, PLAYER_PREAMBLE, unit);
+    for (unsigned i = 0; i < 2; i++) {
+        out->driver_calls += rounds * player_count(driver->player, repeated[i]);
+        out->acquired_bytes += rounds * player_taken_bytes(driver->player, repeated[i], unit);
+    }
+}
+
+static void
+sum_pool(measurement *out, const measure_session *session)
+{
+    const dcmem_stats *first = session->first, *steady = session->steady, *end = session->end;
+    out->pool.driver_calls = driver_calls(end);
+    out->pool.acquired_bytes = end->acquired_bytes;
+    out->hit_rate = hit_rate(steady, end);
+    out->peak_reserved_bytes = end->reserved_peak_bytes;
+    out->reserved_over_live = ratio((double)end->reserved_peak_bytes, (double)out->peak_live_bytes);
+    out->reserved_over_bound = ratio((double)end->reserved_peak_bytes, (double)out->bound_bytes);
+    out->internal_waste = session->peak->internal_fragmentation;
+    out->external_fragmentation = session->peak->external_fragmentation;
+    out->first_hit_rate = hit_rate(first, steady);
+    out->first_driver_calls = driver_calls(steady) - driver_calls(first);
+    out->first_acquired_bytes = steady->acquired_bytes - first->acquired_bytes;
+}
+
+static void
+sum_up(measurement *out, measure_session *session)
+{
+    const allocation_trace *trace = session->trace;
+    *out = (measurement){
+        .ops = session->ops,
+        .rounds = session->rounds,
+        .threads = session->options->has_threads ? trace->stream_count : 1,
+        .alignment = trace->alignment,
+        .peak_live_bytes = trace->peak_live_bytes,
+        .bound_bytes = trace->bound_bytes,
+    };
+    sum_way(&out->direct, session, &session->ways[DRIVER]);
+    sum_way(&out->pool, session, &session->ways[POOL]);
+    count_driver(&out->direct, session);
+    sum_pool(out, session);
+    out->overhead_removed = 1 - ratio(out->pool.ns_per_op, out->direct.ns_per_op);
+}
+
+bool
+measure_trace(measurement *out, const allocation_trace *trace, const measure_options *options,
+              progress_bar *progress, uint64_t progress_base, char *problem, size_t problem_bytes)
+{
+    measure_session session = {
+        .trace = trace,
+        .options = options,
+        .progress = progress,
+        .progress_base = progress_base,
+        .ways = {{.name = "the driver"}, {.name = "the pool"}},
+        .problem = problem,
+        .problem_bytes = problem_bytes,
+    };
+    session.first = cli_allocate(4, sizeof *session.first);
+    session.steady = session.first + 1;
+    session.end = session.first + 2;
+    session.peak = session.first + 3;
+
+    bool is_good = open_targets(&session) && create_players(&session) && play_first(&session) &&
+                   play_warm(&session) && play_inspected(&session) && play_finale(&session);
+    if (is_good)
+        sum_up(out, &session);
+    return close_all(&session, is_good);
+}

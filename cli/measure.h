@@ -1,0 +1,63 @@
+/* measure.h: one trace, once straight through the driver and once through the pool, in one process.
+ *
+ * Both play the same rounds in turn: one driver round, one pool round, and so on, so that whatever else the machine
+ * does befalls both. The first round of each is kept apart: it pays for growth and cold caches. What follows is the
+ * steady state: times are medians over its rounds, peaks and hit rate belong to it alone. Then a few rounds more are
+ * played with a clock around every operation, for p99, and with a look at the pool when most is live. */
+#ifndef DCMEM_CLI_MEASURE_H
+#define DCMEM_CLI_MEASURE_H
+
+#include "cli/progress.h"
+#include "cli/trace.h"
+
+#include <dcmem/dcmem.h>
+
+typedef struct measure_options {
+    const dcmem_backend *backend; /* its first device */
+    dcmem_sizing sizing;
+    dcmem_policy policy;
+    uint64_t rounds; /* 0: about a second's worth, at least MEASURE_MIN_ROUNDS */
+    bool has_threads, is_touched, has_buffers;
+} measure_options;
+
+#define MEASURE_MIN_ROUNDS 5u
+
+/* Driver calls and bytes are those of the whole replay, from preamble to the last warm round. */
+typedef struct measured_way {
+    double ns_per_op; /* median over the warm rounds */
+    double p99_ns;    /* of single operations */
+    double first_ns_per_op;
+    uint64_t driver_calls, acquired_bytes;
+} measured_way;
+
+typedef struct measurement {
+    uint32_t ops;    /* of a round */
+    uint32_t rounds; /* warm ones */
+    uint32_t threads;
+    uint64_t alignment, peak_live_bytes, bound_bytes;
+    measured_way direct, pool;
+
+    /* Of the pool, warm rounds. */
+    double hit_rate;
+    uint64_t peak_reserved_bytes;
+    double reserved_over_live, reserved_over_bound;
+    double internal_waste;         /* part of the blocks in use that rounding costs, when most is live */
+    double external_fragmentation; /* part of the free memory outside its largest piece, then */
+    /* Of its first round. */
+    double first_hit_rate;
+    uint64_t first_driver_calls, first_acquired_bytes;
+
+    double overhead_removed; /* 1 - pool / direct */
+} measurement;
+
+/* Measures. Ops done go to `progress` in units of 1/1000 of this trace, from `progress_base` on. A failure is told in
+ * `problem`, one line that says which way failed and why. */
+bool measure_trace(measurement *out, const allocation_trace *trace, const measure_options *options,
+                   progress_bar *progress, uint64_t progress_base, char *problem, size_t problem_bytes);
+
+#define MEASURE_PROGRESS 1000u
+
+/* How many warm rounds are played when one takes `round_ns`: pure. */
+uint32_t measure_rounds(double round_ns);
+
+#endif

@@ -1,0 +1,167 @@
+/* target.c: the three ways. */
+#include "cli/target.h"
+
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One byte of each page: what makes the system give real memory. */
+static void
+touch(void *address, uint64_t bytes, uint64_t stride)
+{
+    volatile unsigned char *memory = address;
+    for (uint64_t offset = 0; offset < bytes; offset += stride)
+        memory[offset] = 1;
+    memory[bytes - 1] = 1;
+}
+
+static uint64_t
+stride_of(bool is_touched)
+{
+    return is_touched ? (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* ---- The driver ---- */
+
+static dcmem_result
+driver_take(replay_target *to, uint32_t id, uint64_t bytes)
+{
+    /* Sizes in a trace end at 2^62: the sum cannot overflow. */
+    uint64_t rounded = (bytes + to->granularity - 1) / to->granularity * to->granularity;
+    dcmem_call call = {.op_index = 2 * (uint64_t)id + 1};
+    dcmem_acquire request = {.bytes = rounded, .kind = DCMEM_KIND_DEVICE};
+    dcmem_extent *extent = &to->extents[id];
+
+    dcmem_result result = to->backend->acquire(extent, to->device, &call, &request);
+    if (!result && to->touch_stride)
+        touch(extent->host, bytes, to->touch_stride);
+    return result;
+}
+
+static dcmem_result
+driver_give(replay_target *to, uint32_t id)
+{
+    dcmem_call call = {.op_index = 2 * (uint64_t)id + 2};
+    return to->backend->release(to->device, &call, &to->extents[id]);
+}
+
+dcmem_result
+target_open_driver(replay_target *out, const dcmem_backend *backend, uint32_t id_count, bool is_touched)
+{
+    dcmem_open options = {.size = sizeof options, .numa_node = -1};
+    dcmem_device_info info = {.size = sizeof info};
+    void *device;
+
+    dcmem_result result = backend->open(&device, backend, &options);
+    if (result)
+        return result;
+    result = backend->info(&info, device);
+    if (!result && is_touched && !(backend->capabilities & DCMEM_CAP_UNIFIED))
+        result = dcmem_backend_fail(DCMEM_E_UNSUPPORTED, backend->name, 0,
+                                    "the host cannot touch the memory of backend '%s'; leave --touch out",
+                                    backend->name);
+    if (result) {
+        backend->close(device);
+        return result;
+    }
+
+    *out = (replay_target){
+        .take = driver_take,
+        .give = driver_give,
+        .touch_stride = stride_of(is_touched),
+        .backend = backend,
+        .device = device,
+        .granularity = info.granularity ? info.granularity : 1,
+        .extents = cli_allocate(id_count, sizeof *out->extents),
+    };
+    return DCMEM_OK;
+}
+
+/* ---- The pool ---- */
+
+static dcmem_result
+raw_take(replay_target *to, uint32_t id, uint64_t bytes)
+{
+    void *address = dcmem_raw_allocate(to->manager, bytes);
+    if (!address)
+        return dcmem_last_detail()->result;
+    to->blocks[id] = address;
+    if (to->touch_stride)
+        touch(address, bytes, to->touch_stride);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+raw_give(replay_target *to, uint32_t id)
+{
+    return dcmem_raw_free(to->manager, to->blocks[id]);
+}
+
+static dcmem_result
+touch_buffer(dcmem_buffer *buffer, uint64_t stride)
+{
+    dcmem_access access;
+    dcmem_view view = dcmem_view_whole(buffer);
+    dcmem_result result = dcmem_access_begin(&access, view, DCMEM_SIDE_HOST, DCMEM_ACCESS_WRITE, 0);
+    if (result)
+        return result;
+    touch(access.host, view.bytes, stride);
+    return dcmem_access_end(&access);
+}
+
+static dcmem_result
+buffer_take(replay_target *to, uint32_t id, uint64_t bytes)
+{
+    dcmem_buffer *buffer;
+    dcmem_result result = dcmem_buffer_create(&buffer, to->manager, bytes, NULL);
+    if (result)
+        return result;
+    if (to->touch_stride)
+        result = touch_buffer(buffer, to->touch_stride);
+    if (result) {
+        (void)dcmem_buffer_destroy(buffer); /* why it could not be touched matters more */
+        return result;
+    }
+    to->blocks[id] = buffer;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+buffer_give(replay_target *to, uint32_t id)
+{
+    return dcmem_buffer_destroy(to->blocks[id]);
+}
+
+dcmem_result
+target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count, bool is_touched,
+                 bool has_buffers)
+{
+    dcmem_manager *manager;
+    dcmem_result result = dcmem_manager_create(&manager, options);
+    if (result)
+        return result;
+    *out = (replay_target){
+        .take = has_buffers ? buffer_take : raw_take,
+        .give = has_buffers ? buffer_give : raw_give,
+        .touch_stride = stride_of(is_touched),
+        .manager = manager,
+        .blocks = cli_allocate(id_count, sizeof *out->blocks),
+    };
+    return DCMEM_OK;
+}
+
+dcmem_result
+target_close(replay_target *to)
+{
+    dcmem_result result = DCMEM_OK;
+    if (to->device)
+        to->backend->close(to->device);
+    if (to->manager)
+        result = dcmem_manager_destroy(to->manager);
+    free(to->extents);
+    free(to->blocks);
+    memset(to, 0, sizeof *to);
+    return result;
+}
