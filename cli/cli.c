@@ -23,8 +23,8 @@ cli_complain(const char *command, const char *format, ...)
 static void
 die_of_hunger(size_t count, size_t bytes)
 {
-    cli_complain(NULL, "the host has no memory for %zu x %zu bytes; close other programs or replay less at once",
-                 count, bytes);
+    cli_complain(NULL, "the host has no memory for %zu x %zu bytes; close other programs or replay less at once", count,
+                 bytes);
     exit(CLI_FAILED);
 }
 

@@ -100,12 +100,23 @@ static void
 write_character(FILE *out, unsigned char c)
 {
     switch (c) {
-    case '"': fputs("\\\"", out); return;
-    case '\\': fputs("\\\\", out); return;
-    case '\n': fputs("\\n", out); return;
-    case '\r': fputs("\\r", out); return;
-    case '\t': fputs("\\t", out); return;
-    default: break;
+    case '"':
+        fputs("\\\"", out);
+        return;
+    case '\\':
+        fputs("\\\\", out);
+        return;
+    case '\n':
+        fputs("\\n", out);
+        return;
+    case '\r':
+        fputs("\\r", out);
+        return;
+    case '\t':
+        fputs("\\t", out);
+        return;
+    default:
+        break;
     }
     if (c < 0x20 || c == 0x7f)
         fprintf(out, "\\u%04x", c);

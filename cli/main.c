@@ -128,11 +128,7 @@ run_command(const char *name, int argc, char **argv)
 }
 
 static const char *const help_examples[] = {
-    "dcmem help",
-    "Lists the commands.",
-    "dcmem help replay",
-    "The same as 'dcmem replay --help'.",
-    NULL,
+    "dcmem help", "Lists the commands.", "dcmem help replay", "The same as 'dcmem replay --help'.", NULL,
 };
 
 static void

@@ -39,7 +39,8 @@ typedef struct measure_session {
     uint64_t progress_base;
     replay_way ways[2]; /* driver, pool */
     uint32_t ops, rounds, inspected_rounds;
-    dcmem_stats *first, *steady, *end, *peak; /* snapshots of the pool: begin, after round one, at the end, at the peak */
+    /* Snapshots of the pool: before round one, after it, after all, and in between when most is live. */
+    dcmem_stats *first, *steady, *end, *peak;
     char *problem;
     size_t problem_bytes;
 } measure_session;
@@ -321,8 +322,8 @@ sum_up(measurement *out, measure_session *session)
 }
 
 bool
-measure_trace(measurement *out, const allocation_trace *trace, const measure_options *options,
-              progress_bar *progress, uint64_t progress_base, char *problem, size_t problem_bytes)
+measure_trace(measurement *out, const allocation_trace *trace, const measure_options *options, progress_bar *progress,
+              uint64_t progress_base, char *problem, size_t problem_bytes)
 {
     measure_session session = {
         .trace = trace,
@@ -338,8 +339,8 @@ measure_trace(measurement *out, const allocation_trace *trace, const measure_opt
     session.end = session.first + 2;
     session.peak = session.first + 3;
 
-    bool is_good = open_targets(&session) && create_players(&session) && play_first(&session) &&
-                   play_warm(&session) && play_inspected(&session) && play_finale(&session);
+    bool is_good = open_targets(&session) && create_players(&session) && play_first(&session) && play_warm(&session) &&
+                   play_inspected(&session) && play_finale(&session);
     if (is_good)
         sum_up(out, &session);
     return close_all(&session, is_good);

@@ -50,13 +50,13 @@ typedef struct command_spec {
     const char *text;            /* what it does: paragraphs, separated by newlines */
     const option_spec *options;  /* ends with OPTION_END */
     const char *const *examples; /* pairs of a line to type and what it does; ends with NULL */
-    const char *exits;           /* when the exit code is 0 and 1, e.g. "0 all traces were replayed; 1 one could not be" */
+    const char *exits;           /* lines: "0 all were replayed.\n1 one could not be." */
 } command_spec;
 
 typedef enum options_outcome {
-    OPTIONS_GO,    /* outputs are set, operands are argv[0] to argv[*out_operands - 1] */
-    OPTIONS_HELP,  /* --help was asked for and printed: exit with 0 */
-    OPTIONS_WRONG  /* complained: exit with CLI_USAGE */
+    OPTIONS_GO,   /* outputs are set, operands are argv[0] to argv[*out_operands - 1] */
+    OPTIONS_HELP, /* --help was asked for and printed: exit with 0 */
+    OPTIONS_WRONG /* complained: exit with CLI_USAGE */
 } options_outcome;
 
 /* `argv` holds the words behind the command's name, `argc` of them; operands are moved to its front. */

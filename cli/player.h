@@ -15,13 +15,7 @@
 #include "cli/target.h"
 #include "cli/trace.h"
 
-typedef enum player_part {
-    PLAYER_PREAMBLE,
-    PLAYER_ROUND,
-    PLAYER_CLEANUP,
-    PLAYER_FINALE,
-    PLAYER_PARTS
-} player_part;
+typedef enum player_part { PLAYER_PREAMBLE, PLAYER_ROUND, PLAYER_CLEANUP, PLAYER_FINALE, PLAYER_PARTS } player_part;
 
 typedef struct trace_player trace_player;
 

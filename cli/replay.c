@@ -7,8 +7,8 @@
 #include "cli/report.h"
 
 #include <dcmem/testing.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Room beyond the bound for a pool that rounds and scatters. */

@@ -5,6 +5,7 @@
 #include "cli/numbers.h"
 #include "cli/table.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,23 +107,25 @@ short_name(char out[NAME_WIDTH + 1], const char *name)
         snprintf(out, NAME_WIDTH + 1, "%.*s..%s", (int)head, name, name + length - tail);
 }
 
-typedef double figure(const measurement *figures);
+/* A figure is named by its place, so that footers need no function each. */
+#define FIGURE(name) offsetof(measurement, name)
 
-static double of_removed(const measurement *figures) { return figures->overhead_removed; }
-static double of_hit_rate(const measurement *figures) { return figures->hit_rate; }
-static double of_over_live(const measurement *figures) { return figures->reserved_over_live; }
-static double of_over_bound(const measurement *figures) { return figures->reserved_over_bound; }
-static double of_waste(const measurement *figures) { return figures->internal_waste; }
-static double of_scatter(const measurement *figures) { return figures->external_fragmentation; }
+static double
+figure_of(const report_row *row, size_t place)
+{
+    double value;
+    memcpy(&value, (const char *)&row->figures + place, sizeof value);
+    return value;
+}
 
 typedef enum footer { FOOTER_MEAN, FOOTER_LEAST, FOOTER_MOST } footer;
 
 static double
-footer_of(const report_row *rows, size_t count, figure *get, footer kind)
+footer_of(const report_row *rows, size_t count, size_t place, footer kind)
 {
-    double sum = 0, least = get(&rows[0].figures), most = least;
+    double sum = 0, least = figure_of(&rows[0], place), most = least;
     for (size_t i = 0; i < count; i++) {
-        double value = get(&rows[i].figures);
+        double value = figure_of(&rows[i], place);
         sum += value;
         least = value < least ? value : least;
         most = value > most ? value : most;
@@ -173,10 +176,10 @@ print_times(const report_row *rows, size_t count)
         table_rule(&table);
         table_cell(&table, "mean");
         add_blanks(&table, 6);
-        table_cell(&table, "%s", text_of_share(footer_of(rows, count, of_removed, FOOTER_MEAN)).text);
+        table_cell(&table, "%s", text_of_share(footer_of(rows, count, FIGURE(overhead_removed), FOOTER_MEAN)).text);
         table_cell(&table, "worst");
         add_blanks(&table, 6);
-        table_cell(&table, "%s", text_of_share(footer_of(rows, count, of_removed, FOOTER_LEAST)).text);
+        table_cell(&table, "%s", text_of_share(footer_of(rows, count, FIGURE(overhead_removed), FOOTER_LEAST)).text);
     }
     table_print(&table, stdout);
     table_fini(&table);
@@ -188,11 +191,11 @@ add_memory_footer(text_table *table, const report_row *rows, size_t count, const
     footer low = is_mean ? FOOTER_MEAN : FOOTER_LEAST, high = is_mean ? FOOTER_MEAN : FOOTER_MOST;
     table_cell(table, "%s", name);
     add_blanks(table, 2);
-    table_cell(table, "%.3f", footer_of(rows, count, of_over_live, high));
-    table_cell(table, "%.3f", footer_of(rows, count, of_over_bound, high));
-    table_cell(table, "%s", text_of_share(footer_of(rows, count, of_waste, high)).text);
-    table_cell(table, "%s", text_of_share(footer_of(rows, count, of_scatter, high)).text);
-    table_cell(table, "%s", text_of_share(footer_of(rows, count, of_hit_rate, low)).text);
+    table_cell(table, "%.3f", footer_of(rows, count, FIGURE(reserved_over_live), high));
+    table_cell(table, "%.3f", footer_of(rows, count, FIGURE(reserved_over_bound), high));
+    table_cell(table, "%s", text_of_share(footer_of(rows, count, FIGURE(internal_waste), high)).text);
+    table_cell(table, "%s", text_of_share(footer_of(rows, count, FIGURE(external_fragmentation), high)).text);
+    table_cell(table, "%s", text_of_share(footer_of(rows, count, FIGURE(hit_rate), low)).text);
     add_blanks(table, 3);
 }
 
@@ -261,12 +264,13 @@ note_simulated(const report_row *rows, size_t count)
 static void
 note_times(const report_settings *settings)
 {
-    note("operations: allocations and frees of one round. direct: each allocation asks the driver for memory, each free "
-         "gives it back. pool: the same through dcmem.");
-    note("median: time of a warm round per operation, over all of them. p99: of 100 operations timed one by one, 99 are "
-         "faster. first round: the pool still empty, kept out of the rest. cost removed: 1 - pool / direct.");
+    note("operations: allocations and frees of one round. direct: each allocation asks the driver for memory, each "
+         "free gives it back. pool: the same through dcmem.");
+    note("median: time of a warm round per operation, over all of them. p99: of 100 operations timed one by one, 99 "
+         "are faster. first round: the pool still empty, kept out of the rest. cost removed: 1 - pool / direct.");
     if (settings->is_touched)
-        note("Each page of each allocation is written once, both ways: the times hold the system's work for fresh pages.");
+        note("Each page of each allocation is written once, both ways: the times hold the system's work for fresh "
+             "pages.");
     if (settings->has_threads)
         note("Each stream is a thread of its own: times are of the clock on the wall, and streams may drift apart, so "
              "that more is live at once than in the recording.");
@@ -277,8 +281,8 @@ note_memory(void)
 {
     note("live: what the trace asked for and had not freed. reserved: what the pool held from the driver, in the warm "
          "rounds. bound: no allocator could do with less, sizes rounded to the alignment.");
-    note("lost to rounding: part of the blocks in use when most was live. free in pieces: part of the pool's free memory "
-         "that is not in its largest piece, then. hit rate: allocations that needed no driver call.");
+    note("lost to rounding: part of the blocks in use when most was live. free in pieces: part of the pool's free "
+         "memory that is not in its largest piece, then. hit rate: allocations that needed no driver call.");
     note("acquired, driver calls: over the whole replay, the first round included.");
 }
 
@@ -316,10 +320,12 @@ add_summary_footer(text_table *table, const char *name, const report_row *defaul
 {
     footer low = is_mean ? FOOTER_MEAN : FOOTER_LEAST, high = is_mean ? FOOTER_MEAN : FOOTER_MOST;
     add_summary(table, name,
-                (double[]){footer_of(defaults, count, of_removed, low), footer_of(powers, count, of_removed, low),
-                           footer_of(defaults, count, of_over_bound, high),
-                           footer_of(powers, count, of_over_bound, high), footer_of(defaults, count, of_waste, high),
-                           footer_of(powers, count, of_waste, high)});
+                (double[]){footer_of(defaults, count, FIGURE(overhead_removed), low),
+                           footer_of(powers, count, FIGURE(overhead_removed), low),
+                           footer_of(defaults, count, FIGURE(reserved_over_bound), high),
+                           footer_of(powers, count, FIGURE(reserved_over_bound), high),
+                           footer_of(defaults, count, FIGURE(internal_waste), high),
+                           footer_of(powers, count, FIGURE(internal_waste), high)});
 }
 
 void

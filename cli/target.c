@@ -59,9 +59,9 @@ target_open_driver(replay_target *out, const dcmem_backend *backend, uint32_t id
         return result;
     result = backend->info(&info, device);
     if (!result && is_touched && !(backend->capabilities & DCMEM_CAP_UNIFIED))
-        result = dcmem_backend_fail(DCMEM_E_UNSUPPORTED, backend->name, 0,
-                                    "the host cannot touch the memory of backend '%s'; leave --touch out",
-                                    backend->name);
+        result =
+            dcmem_backend_fail(DCMEM_E_UNSUPPORTED, backend->name, 0,
+                               "the host cannot touch the memory of backend '%s'; leave --touch out", backend->name);
     if (result) {
         backend->close(device);
         return result;

@@ -16,7 +16,7 @@ typedef dcmem_result target_give(replay_target *to, uint32_t id);
 struct replay_target {
     target_take *take;
     target_give *give;
-    uint64_t touch_stride; /* one byte every so many is written on take; 0: none is */
+    uint64_t touch_stride;  /* one byte every so many is written on take; 0: none is */
     dcmem_manager *manager; /* the pool's; NULL for the driver */
 
     /* Of the driver. */
@@ -33,8 +33,8 @@ struct replay_target {
 dcmem_result target_open_driver(replay_target *out, const dcmem_backend *backend, uint32_t id_count, bool is_touched);
 
 /* Creates a manager. `options` are dcmem_manager_create()'s. */
-dcmem_result target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count, bool is_touched,
-                              bool has_buffers);
+dcmem_result target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count,
+                              bool is_touched, bool has_buffers);
 
 /* Everything was given. DCMEM_E_LEAKED otherwise; the target is gone all the same. */
 dcmem_result target_close(replay_target *to);

@@ -15,14 +15,14 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define COLUMNS         "op,id,size,stream,t_ns"
-#define CHUNK           (1u << 20)
-#define MAX_TEXT_BYTES  (1ull << 32) /* a few bytes of gzip can claim to be terabytes */
-#define SHORTEST_ROW    10u          /* "a,0,0,0,0\n" */
-#define MAX_LIVE_BYTES  (1ull << 62)
+#define COLUMNS          "op,id,size,stream,t_ns"
+#define CHUNK            (1u << 20)
+#define MAX_TEXT_BYTES   (1ull << 32) /* a few bytes of gzip can claim to be terabytes */
+#define SHORTEST_ROW     10u          /* "a,0,0,0,0\n" */
+#define MAX_LIVE_BYTES   (1ull << 62)
 #define DEVICE_ALIGNMENT 512u
 #define HOST_ALIGNMENT   64u
-#define NO_STREAM       UINT16_MAX
+#define NO_STREAM        UINT16_MAX
 
 /* Tensors live in device memory, where allocators round to 512 bytes; these words in a header tell such a trace. */
 static const char *const device_words[] = {"gpu", "cuda", "npu", "tensor", "rocm", "opencl", "vulkan", NULL};
@@ -43,8 +43,7 @@ typedef struct trace_reader {
     trace_problem *problem;
 } trace_reader;
 
-static bool
-wrong(trace_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool wrong(trace_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool
 wrong(trace_reader *reader, const char *format, ...)
@@ -234,8 +233,7 @@ check_allocation(trace_reader *reader, const trace_row *row)
         return wrong(reader, "id %llu is not dense: a file of this size cannot hold so many allocations",
                      (unsigned long long)row->id);
     if (reader->states[row->id] != ID_UNKNOWN)
-        return wrong(reader, "id %llu is allocated a second time; ids are never reused",
-                     (unsigned long long)row->id);
+        return wrong(reader, "id %llu is allocated a second time; ids are never reused", (unsigned long long)row->id);
     if (row->size > MAX_LIVE_BYTES)
         return wrong(reader, "a size of %llu bytes is larger than any memory", (unsigned long long)row->size);
     return true;
