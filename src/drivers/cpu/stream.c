@@ -1,0 +1,79 @@
+/* stream.c: non-temporal stores.
+ *
+ * A loop moves one line a turn: what lies beyond the caches limits it, not the turns. */
+#include "drivers/cpu/stream.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* One vector of `isa`, as many a line as fit. */
+#define STREAM(isa, vector, load, store, store_streaming)                                                              \
+    static bool is_supported_##isa(void)                                                                               \
+    {                                                                                                                  \
+        return __builtin_cpu_supports(#isa);                                                                           \
+    }                                                                                                                  \
+                                                                                                                       \
+    __attribute__((target(#isa))) static void copy_##isa(char *to, const char *from, size_t bytes)                     \
+    {                                                                                                                  \
+        for (size_t i = 0; i < bytes; i += sizeof(vector))                                                             \
+            store_streaming((vector *)(void *)(to + i), load((const vector *)(const void *)(from + i)));               \
+        _mm_sfence();                                                                                                  \
+    }                                                                                                                  \
+                                                                                                                       \
+    __attribute__((target(#isa))) static void fill_##isa(char *to, const char *line, size_t bytes)                     \
+    {                                                                                                                  \
+        vector vectors[DCMI_LINE / sizeof(vector)];                                                                    \
+        for (size_t j = 0; j < DCMI_LINE; j += sizeof(vector))                                                         \
+            vectors[j / sizeof(vector)] = load((const vector *)(const void *)(line + j));                              \
+        for (size_t i = 0; i < bytes; i += DCMI_LINE)                                                                  \
+            for (size_t j = 0; j < DCMI_LINE; j += sizeof(vector))                                                     \
+                store_streaming((vector *)(void *)(to + i + j), vectors[j / sizeof(vector)]);                          \
+        _mm_sfence();                                                                                                  \
+    }                                                                                                                  \
+                                                                                                                       \
+    __attribute__((target(#isa))) static void fill_cached_##isa(char *to, const char *line, size_t bytes)              \
+    {                                                                                                                  \
+        vector vectors[DCMI_LINE / sizeof(vector)];                                                                    \
+        for (size_t j = 0; j < DCMI_LINE; j += sizeof(vector))                                                         \
+            vectors[j / sizeof(vector)] = load((const vector *)(const void *)(line + j));                              \
+        for (size_t i = 0; i < bytes; i += DCMI_LINE)                                                                  \
+            for (size_t j = 0; j < DCMI_LINE; j += sizeof(vector))                                                     \
+                store((vector *)(void *)(to + i + j), vectors[j / sizeof(vector)]);                                    \
+    }
+
+STREAM(avx512f, __m512i, _mm512_loadu_si512, _mm512_store_si512, _mm512_stream_si512)
+STREAM(avx2, __m256i, _mm256_loadu_si256, _mm256_store_si256, _mm256_stream_si256)
+STREAM(sse2, __m128i, _mm_loadu_si128, _mm_store_si128, _mm_stream_si128)
+
+static const dcmi_stream streams[] = {
+#define DCMEM_X(isa) {#isa, is_supported_##isa, copy_##isa, fill_##isa, fill_cached_##isa},
+    DCMEM_X(avx512f) DCMEM_X(avx2) DCMEM_X(sse2)
+#undef DCMEM_X
+};
+
+const dcmi_stream *
+dcmi_stream_at(unsigned index)
+{
+    return index < sizeof streams / sizeof streams[0] ? &streams[index] : NULL;
+}
+
+#else
+
+const dcmi_stream *
+dcmi_stream_at(unsigned index)
+{
+    (void)index;
+    return NULL;
+}
+
+#endif
+
+const dcmi_stream *
+dcmi_stream_best(void)
+{
+    unsigned i = 0;
+    const dcmi_stream *stream = dcmi_stream_at(i);
+    while (stream && !stream->is_supported())
+        stream = dcmi_stream_at(++i);
+    return stream;
+}
