@@ -1,0 +1,338 @@
+/* dcmem/testing.h: devices for tests: simulated ones, fakes that fail on command, and the sweep that fails every call.
+ *
+ * Programs are seldom tested against a device that is full, or lost, or has a memory of its own, because nobody has
+ * one at hand. This header brings them:
+ *
+ *     static dcmem_result
+ *     act(dcmem_sweep_run *run)                              // what is under test
+ *     {
+ *         return load_image(run->user, run->manager);
+ *     }
+ *
+ *     dcmem_sweep sweep = {.size = sizeof sweep, .act = act, .user = &image};
+ *     if (dcmem_test_sweep(NULL, &sweep))                    // fails the 1st driver call, then the 2nd, ...
+ *         fail(dcmem_last_detail()->message);                // "run 3: acquire failed with ...: 4096 bytes leaked"
+ *
+ * The nouns: a *simulated* backend has devices that behave as their profiles say, on reserved address space. A *fake*
+ * stands before another backend, real or simulated, counts its calls, checks that they keep the contract, and fails
+ * those that a script names. A *sweep* runs a piece of a program again and again, each time with another call failing.
+ *
+ * Link with libdcmem-testing. Nothing here belongs into a program that is shipped. */
+#ifndef DCMEM_TESTING_H
+#define DCMEM_TESTING_H
+
+#include <dcmem/backend.h>
+#include <dcmem/base.h>
+#include <dcmem/manager.h>
+#include <dcmem/result.h>
+
+DCMEM_BEGIN
+
+/* ---- Simulated devices ---- */
+
+#define DCMEM_SIMULATED_UNIFIED      (1u << 0) /* the device's memory is the host's; extent.host is always set */
+#define DCMEM_SIMULATED_DIVISIBLE    (1u << 1) /* as DCMEM_CAP_DIVISIBLE */
+#define DCMEM_SIMULATED_ADDRESSED    (1u << 2) /* as DCMEM_CAP_ADDRESSED */
+#define DCMEM_SIMULATED_HOST_VISIBLE (1u << 3) /* the host can map the device's own memory */
+#define DCMEM_SIMULATED_NON_COHERENT (1u << 4) /* what the host and the device see are two memories that only flush  \
+                                                  and invalidate bring together */
+
+/* What a device is. Zero in a field means: as the comment says. A user's own device is a profile of his. */
+typedef struct dcmem_simulated_profile {
+    size_t size;      /* sizeof(dcmem_simulated_profile) */
+    const char *name; /* of the device; copied; NULL: "Simulated device" */
+    const char *note; /* shown as the driver's version: "compute capability 8.9"; copied; NULL: none */
+    uint32_t flags;   /* DCMEM_SIMULATED_* */
+    uint32_t kinds;   /* DCMEM_KIND_BIT of what acquire gives; 0: all that suit the flags */
+    uint64_t total_bytes;
+    uint64_t available_bytes;          /* free at the start, the rest is others'; 0: all */
+    uint64_t largest_allocation_bytes; /* 0: available_bytes */
+    uint64_t host_bytes;               /* memory of the host for HOST and PINNED, where it is not unified; 0: 64 GiB */
+    uint64_t granularity;              /* a power of two; 0: 4096 */
+    uint64_t alignment;                /* a power of two; 0: granularity */
+    uint64_t flush_bytes;              /* NON_COHERENT: flushes touch whole units of this, a power of two; 0: 64 */
+} dcmem_simulated_profile;
+
+/* The profiles that come with the kit, in the order of the devices of "simulated". */
+#define DCMEM_SIMULATED_DEVICES(X)                                                                                     \
+    X(CPU, "cpu")               /* 16 GB, 12 available, 8 at once; unified, divisible */                               \
+    X(DISCRETE, "discrete")     /* 24 GB, 20 available, 12 at once; a memory of its own; compute capability 8.9 */     \
+    X(UNIFIED, "unified")       /* 32 GB, 28 available, 16 at once; unified, memory comes as objects */                \
+    X(DATACENTRE, "datacentre") /* 80 GB, all available, all at once; a memory of its own */
+
+typedef enum dcmem_simulated_device {
+#define DCMEM_X(name, text) DCMEM_SIMULATED_DEVICE_##name,
+    DCMEM_SIMULATED_DEVICES(DCMEM_X)
+#undef DCMEM_X
+        DCMEM_SIMULATED_DEVICE_COUNT
+} dcmem_simulated_device;
+
+/* A copy of one of these profiles, to be used or changed. What is no device gives one of size 0.
+ * Threads: any. Errors: none. */
+DCMEM_API dcmem_simulated_profile dcmem_simulated_profile_of(dcmem_simulated_device device);
+
+/* Makes a backend of `count` devices (1 to 64) to be given as dcmem_manager_options.driver, with .device as the index.
+ * Memory is reserved address space that is committed when it is touched, so an 80 GB device fits on a laptop. Limits
+ * hold to the byte, over all managers together. Where a device is not unified, its extents have no host address and
+ * their bytes can only be reached by copies, fills, maps and dcmem_simulated_read(): a missed copy shows.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_NO_HOST_MEMORY. */
+DCMEM_API dcmem_result dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profiles,
+                                              uint32_t count);
+
+/* Ends the backend and everything acquired from it. NULL is allowed.
+ * Threads: one. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY (a manager is still open on it),
+ * DCMEM_E_LEAKED (memory was still acquired; the backend is gone all the same). */
+DCMEM_API dcmem_result dcmem_simulated_destroy(dcmem_backend *backend);
+
+/* Registers the backend "simulated", whose devices are the profiles above. Asking again is allowed.
+ * Threads: any. Errors: those of dcmem_simulated_create() and dcmem_backend_register(). */
+DCMEM_API dcmem_result dcmem_simulated_register(void);
+
+/* Threads: any. Errors: DCMEM_E_BUSY; none when it was not registered. */
+DCMEM_API dcmem_result dcmem_simulated_unregister(void);
+
+/* The device's own account, which knows nothing of dcmem's. */
+typedef struct dcmem_simulated_account {
+    size_t size;         /* sizeof(dcmem_simulated_account), set by the caller */
+    uint64_t live_bytes; /* acquired and not released: device memory */
+    uint64_t live_host_bytes;
+    uint64_t live_extents; /* where the device is divisible, a release may split or join some */
+    uint64_t imports;
+    uint64_t maps; /* not yet unmapped */
+    uint64_t peak_bytes;
+    uint64_t acquires; /* that succeeded */
+    uint64_t releases;
+    uint64_t refusals; /* acquires that found too little memory */
+} dcmem_simulated_account;
+
+/* Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_account_of(dcmem_simulated_account *out, const dcmem_backend *backend,
+                                                  uint32_t device);
+
+/* Other programs come and go: from now on `bytes` (at most the profile's total) are available to this one, what it
+ * holds included.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_set_available(const dcmem_backend *backend, uint32_t device, uint64_t bytes);
+
+/* The device is lost: every call but release, unmap and close fails with DCMEM_E_DEVICE_LOST until it is found again.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_set_lost(const dcmem_backend *backend, uint32_t device, bool is_lost);
+
+/* What a kernel that is given `native` sees, and what it writes.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_OUT_OF_RANGE, DCMEM_E_UNKNOWN_ADDRESS (no such memory). */
+DCMEM_API dcmem_result dcmem_simulated_read(void *out, const dcmem_backend *backend, uint32_t device,
+                                            const dcmem_native *native, uint64_t offset, uint64_t bytes);
+DCMEM_API dcmem_result dcmem_simulated_write(const dcmem_backend *backend, uint32_t device,
+                                             const dcmem_native *native, uint64_t offset, const void *from,
+                                             uint64_t bytes);
+
+/* ---- Fakes ---- */
+
+/* A fake stands before a backend: every call comes here first. Opaque. */
+typedef struct dcmem_fake dcmem_fake;
+
+/* operation, group: the functions of dcmem_backend, in its order. */
+#define DCMEM_FAKE_OPERATIONS(X)                                                                                       \
+    X(count, REQUIRED)                                                                                                 \
+    X(open, REQUIRED)                                                                                                  \
+    X(close, REQUIRED)                                                                                                 \
+    X(info, REQUIRED)                                                                                                  \
+    X(acquire, REQUIRED)                                                                                               \
+    X(release, REQUIRED)                                                                                               \
+    X(copy, REQUIRED)                                                                                                  \
+    X(fill, REQUIRED)                                                                                                  \
+    X(map, MAP)                                                                                                        \
+    X(unmap, MAP)                                                                                                      \
+    X(flush, MAP)                                                                                                      \
+    X(invalidate, MAP)                                                                                                 \
+    X(queue_open, ASYNC)                                                                                               \
+    X(queue_close, ASYNC)                                                                                              \
+    X(enqueue_copy, ASYNC)                                                                                             \
+    X(enqueue_fill, ASYNC)                                                                                             \
+    X(queue_mark, ASYNC)                                                                                               \
+    X(queue_completed, ASYNC)                                                                                          \
+    X(queue_wait, ASYNC)                                                                                               \
+    X(reserve, VIRTUAL)                                                                                                \
+    X(unreserve, VIRTUAL)                                                                                              \
+    X(page_create, VIRTUAL)                                                                                            \
+    X(page_destroy, VIRTUAL)                                                                                           \
+    X(page_map, VIRTUAL)                                                                                               \
+    X(page_unmap, VIRTUAL)                                                                                             \
+    X(peer_can, PEER)                                                                                                  \
+    X(peer_enable, PEER)                                                                                               \
+    X(peer_disable, PEER)                                                                                              \
+    X(peer_copy, PEER)                                                                                                 \
+    X(import_host, IMPORT)                                                                                             \
+    X(ipc_export, IPC)                                                                                                 \
+    X(ipc_import, IPC)
+
+typedef enum dcmem_fake_operation {
+#define DCMEM_X(name, group) DCMEM_FAKE_##name,
+    DCMEM_FAKE_OPERATIONS(DCMEM_X)
+#undef DCMEM_X
+        DCMEM_FAKE_OPERATION_COUNT,
+    DCMEM_FAKE_any = DCMEM_FAKE_OPERATION_COUNT /* of those that can fail */
+} dcmem_fake_operation;
+
+/* "acquire"; "any"; "unknown" for what is no operation. Static.
+ * Threads: any. Errors: none. */
+DCMEM_API const char *dcmem_fake_operation_name(dcmem_fake_operation operation);
+
+/* What a call was asked. Fields that an operation has no use for are 0. */
+typedef struct dcmem_fake_call {
+    dcmem_fake_operation operation;
+    uint64_t index; /* of all calls of this fake, from 1 */
+    dcmem_call call;
+    dcmem_acquire request; /* acquire */
+    dcmem_extent extent;   /* release, map, unmap, flush, invalidate, ipc_export; what acquire and imports gave */
+    dcmem_extent to;       /* copies and fills: the driver's memory at either end; bytes 0 where it is the host's */
+    dcmem_extent from;
+    uint64_t to_offset;
+    uint64_t from_offset;
+    void *host; /* the host's end of a copy, an import, an unmap */
+    uint64_t offset;
+    uint64_t bytes;
+    uint32_t flags;
+    uint32_t pattern_bytes;
+    uint8_t pattern[16];
+    dcmem_result result; /* what the caller got */
+} dcmem_fake_call;
+
+/* tried: dcmem called. called: it went on to the backend behind. did: that one succeeded. */
+typedef struct dcmem_fake_count {
+    uint64_t tried;
+    uint64_t called;
+    uint64_t did;
+} dcmem_fake_count;
+
+/* Told of each expectation that failed and of each call that breaks the contract. One line. */
+typedef void (*dcmem_fake_report)(void *user, const char *message);
+
+/* Asked before each call that can fail; may fail it by returning something else than DCMEM_OK. `call->result` is what
+ * fits the operation: out of memory for what takes memory, driver failed for the rest. */
+typedef dcmem_result (*dcmem_fake_gate)(void *user, const dcmem_fake_call *call);
+
+typedef struct dcmem_fake_options {
+    size_t size;                            /* sizeof(dcmem_fake_options) */
+    const dcmem_backend *over;              /* the backend behind; NULL: a simulated device of the fake's own */
+    const dcmem_simulated_profile *profile; /* of that one; NULL: unified, 64 MiB */
+    const char *name;                       /* of the backend; copied; NULL: that of the one behind */
+    dcmem_fake_report report;               /* NULL: standard error, then abort */
+    void *report_user;
+} dcmem_fake_options;
+
+/* Creates a fake. NULL options: over a unified simulated device of 64 MiB.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_NO_HOST_MEMORY, those of dcmem_simulated_create(). */
+DCMEM_API dcmem_result dcmem_fake_create(dcmem_fake **out, const dcmem_fake_options *options);
+
+/* NULL is allowed.
+ * Threads: one. Errors: DCMEM_E_BUSY (a manager is still open on it), DCMEM_E_LEAKED (memory was still acquired; the
+ * fake is gone all the same). */
+DCMEM_API dcmem_result dcmem_fake_destroy(dcmem_fake *fake);
+
+/* The table to be given as dcmem_manager_options.driver. Lives as long as the fake.
+ * Threads: any. Errors: none. */
+DCMEM_API const dcmem_backend *dcmem_fake_backend(dcmem_fake *fake);
+
+/* From now on calls number `first` (from 1) to `first + count - 1` of an operation fail with `result`; `count`
+ * UINT64_MAX: all from there on. Release, unmap and what else ends something do end it, and fail then. Up to 64 such
+ * orders stand at once; the first that fits decides.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (an operation that cannot fail too), DCMEM_E_LIMIT. */
+DCMEM_API dcmem_result dcmem_fake_fail(dcmem_fake *fake, dcmem_fake_operation operation, dcmem_result result,
+                                       uint64_t first, uint64_t count);
+
+/* Sets, or with NULL takes away, a function that decides which calls fail; asked after the orders.
+ * Threads: one, while no call is running. Errors: none. */
+DCMEM_API void dcmem_fake_set_gate(dcmem_fake *fake, dcmem_fake_gate gate, void *user);
+
+/* Forgets orders, gate, expectations, counts and last calls. What is acquired stays known.
+ * Threads: one, while no call is running. Errors: none. */
+DCMEM_API void dcmem_fake_reset(dcmem_fake *fake);
+
+/* How often an operation was called; of DCMEM_FAKE_any the sums over those that can fail.
+ * Threads: any. Errors: none. */
+DCMEM_API dcmem_fake_count dcmem_fake_count_of(dcmem_fake *fake, dcmem_fake_operation operation);
+
+/* The last call of an operation, or of all; index 0 when there was none.
+ * Threads: any. Errors: none. */
+DCMEM_API dcmem_fake_call dcmem_fake_last(dcmem_fake *fake, dcmem_fake_operation operation);
+
+/* From now until dcmem_fake_verify(), `least` to `most` calls of an operation are expected to be tried. One too many
+ * is reported as it happens.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_fake_expect(dcmem_fake *fake, dcmem_fake_operation operation, uint64_t least,
+                                         uint64_t most);
+
+/* Ends all expectations and reports those that were not met.
+ * Threads: one, while no call is running. Errors: DCMEM_E_WRONG_STATE when any was reported since the last time, broken
+ * contracts included; the detail says which. */
+DCMEM_API dcmem_result dcmem_fake_verify(dcmem_fake *fake);
+
+/* What was acquired through the fake and not yet released. Imports count as extents of 0 bytes.
+ * Threads: any. Errors: none. */
+DCMEM_API uint64_t dcmem_fake_live_bytes(dcmem_fake *fake);
+DCMEM_API uint64_t dcmem_fake_live_extents(dcmem_fake *fake);
+
+/* ---- Sweeps ---- */
+
+/* Whether the call that asks must fail now. The sweep's own devices ask before every driver call; a test may have
+ * other things of its program ask too (an allocator, a file), so that they are swept with the rest. `what` names it
+ * in messages and lives for ever. False when no sweep is running its act.
+ * Threads: any. Errors: none. */
+DCMEM_API bool dcmem_sweep_point(const char *what);
+
+/* One run of a sweep, as its functions see it. */
+typedef struct dcmem_sweep_run {
+    void *user;
+    const dcmem_backend *backend; /* whose calls fail */
+    dcmem_fake *fake;             /* the same, to be counted and asked */
+    dcmem_manager *manager;       /* made on it by the sweep; NULL where the sweep has no_manager */
+    uint64_t number;              /* of this run, from 1 */
+    const char *failed;           /* the first call that was made to fail; NULL: none yet */
+    dcmem_result injected;        /* what it failed with */
+    dcmem_result result;          /* what act returned; for check and teardown */
+} dcmem_sweep_run;
+
+typedef struct dcmem_sweep {
+    size_t size; /* sizeof(dcmem_sweep) */
+    void *user;
+
+    /* Prepares; nothing fails yet. May be NULL. */
+    dcmem_result (*setup)(dcmem_sweep_run *run);
+    /* What is under test: calls fail while it runs. It returns the first failure that it met. */
+    dcmem_result (*act)(dcmem_sweep_run *run);
+    /* Returns NULL, or what is wrong after act, in words: outputs that were touched, a result that does not fit, a
+     * second try (nothing fails any more) that does not succeed. May be NULL. */
+    const char *(*check)(dcmem_sweep_run *run);
+    /* Undoes setup and, where it succeeded, act. May be NULL. */
+    void (*teardown)(dcmem_sweep_run *run);
+
+    const dcmem_backend *over;              /* the backend behind; NULL: a simulated device */
+    const dcmem_simulated_profile *profile; /* of that one; NULL: one with a memory of its own, 256 MiB */
+    const dcmem_manager_options *options;   /* for the manager; backend and driver are the sweep's. NULL: maintenance
+                                               off, the rest the library's choice */
+    bool no_manager;                        /* act makes its own on run->backend, and teardown ends it */
+    dcmem_result injected;                  /* what calls fail with; DCMEM_OK: what fits each */
+    uint64_t most_runs;                     /* 0: 100,000 */
+} dcmem_sweep;
+
+typedef struct dcmem_sweep_report {
+    size_t size;      /* sizeof(dcmem_sweep_report), set by the caller */
+    uint64_t runs;    /* the two without a fault included */
+    uint64_t points;  /* calls that can fail, in the run without a fault */
+    uint64_t refused; /* runs in which act failed */
+    uint64_t mended;  /* runs with a fault in which act succeeded all the same */
+} dcmem_sweep_report;
+
+/* Runs setup, act, check and teardown again and again: first with the 1st call that can fail failing, then the 2nd,
+ * and so on until a run meets no fault; then once more with the 1st and all after it failing, the 2nd and all after
+ * it, and so on. After each run these must hold: act failed only if a call was made to fail; check found nothing;
+ * dcmem_manager_check() found nothing; after the manager's end nothing is acquired and it had no leak. Stops at the
+ * first that does not. `out` may be NULL.
+ * Threads: one sweep at a time in a process. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY (a sweep is running),
+ * DCMEM_E_LIMIT (most_runs), whatever setup fails with, DCMEM_E_LEAKED, and DCMEM_E_WRONG_STATE for the rest; the
+ * detail says in one line which run, which call failed, and what was wrong. */
+DCMEM_API dcmem_result dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep);
+
+DCMEM_END
+#endif

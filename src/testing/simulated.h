@@ -1,0 +1,90 @@
+/* simulated.h: a simulated device, as the files that make it up see it.
+ *
+ * Invariants of a device:
+ *   1. Used bytes of a heap never exceed what is available, to the byte: a request pays before its memory is mapped.
+ *   2. Each live piece has one memory, which is the device's. Where the host cannot reach it, `begin` is another
+ *      number: a reserved address that faults when it is touched, or a number that was never used before.
+ *   3. Where the device is non-coherent, the host sees a second memory, the view; only flush and invalidate copy
+ *      between the two.
+ *
+ * The device's lock guards its heaps, pieces, account and state. Bytes are copied without it. */
+#ifndef DCMI_TESTING_SIMULATED_H
+#define DCMI_TESTING_SIMULATED_H
+
+#include <dcmem/testing.h>
+
+#include "pieces.h"
+
+#include <pthread.h>
+
+#define DCMI_SIMULATED_LANES 16u
+
+/* Of a piece: the memory is the caller's. */
+#define DCMI_PIECE_IMPORTED 1u
+
+enum dcmi_heap { DCMI_HEAP_DEVICE, DCMI_HEAP_HOST, DCMI_HEAP_COUNT };
+
+/* Address space of a divisible device. */
+typedef struct dcmi_lane {
+    uint64_t begin; /* 0: not used yet */
+    uint64_t end;
+    uint64_t used; /* bytes from the beginning up to the end of what was given last */
+} dcmi_lane;
+
+typedef struct dcmi_heap_state {
+    uint64_t total;
+    uint64_t available;
+    uint64_t used;
+} dcmi_heap_state;
+
+typedef struct dcmi_simulated {
+    pthread_mutex_t lock;
+    dcmem_simulated_profile profile; /* complete: no zero stands for a choice any more */
+    char name[96];
+    char note[48];
+    uint32_t index;
+    uint32_t open_count;
+    bool is_lost;
+    dcmi_heap_state heaps[DCMI_HEAP_COUNT];
+    dcmi_pieces live;
+    uint64_t next_number;
+    dcmi_lane lanes[DCMI_SIMULATED_LANES];
+    dcmem_simulated_account account;
+} dcmi_simulated;
+
+static inline bool
+dcmi_simulated_has(const dcmi_simulated *device, uint32_t flag)
+{
+    return device->profile.flags & flag;
+}
+
+static inline bool
+dcmi_is_power_of_two_or_0(uint64_t n)
+{
+    return !(n & (n - 1));
+}
+
+/* Writes the thread's detail. */
+dcmem_result dcmi_simulated_fail(dcmem_result result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Puts the choices in for what is 0; checks what came of it. Pure. */
+dcmem_simulated_profile dcmi_profile_complete(dcmem_simulated_profile profile);
+dcmem_result dcmi_profile_check(const dcmem_simulated_profile *completed);
+
+/* ---- Where pieces lie ---- */
+
+/* Which heap pays for a kind. Pure. */
+enum dcmi_heap dcmi_simulated_heap(const dcmi_simulated *device, dcmem_kind kind);
+
+/* Where the host touches a piece, mapped or not: NULL where it cannot. `is_mapped`: it asked for a mapping. */
+uint8_t *dcmi_simulated_host(const dcmi_simulated *device, const dcmi_piece *piece, bool is_mapped);
+
+/* Maps what a request needs. The lock must be held. False, with nothing left behind, when there is no address space. */
+bool dcmi_simulated_map(dcmi_piece *out, dcmi_simulated *device, const dcmem_acquire *request);
+void dcmi_simulated_unmap(const dcmi_simulated *device, const dcmi_piece *piece);
+void dcmi_simulated_close_lanes(dcmi_simulated *device);
+
+/* A number for `bytes` that was never given before, at a multiple of `alignment`. The lock must be held. */
+uint64_t dcmi_simulated_number(dcmi_simulated *device, uint64_t bytes, uint64_t alignment);
+
+#endif
