@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#undef dcmi_fail
+#undef dcmi_fail_errno
+
 static _Thread_local dcmem_detail detail __attribute__((tls_model("global-dynamic"))) = {.driver = ""};
 
 static dcmem_result

@@ -13,6 +13,20 @@ DCMI_COLD dcmem_result dcmi_fail(dcmem_result result, const char *format, ...) _
 DCMI_COLD dcmem_result dcmi_fail_errno(dcmem_result result, int errno_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time: it must be told that these return what they are given, which is no success. */
+#define DCMI_FAILED(call, result)                                                                                      \
+    __extension__({                                                                                                    \
+        dcmem_result dcmi_failed = (result);                                                                                \
+        (void)(call);                                                                                                  \
+        if (dcmi_failed == DCMEM_OK)                                                                                        \
+            __builtin_unreachable();                                                                                   \
+        dcmi_failed;                                                                                                        \
+    })
+#define dcmi_fail(result, ...)       DCMI_FAILED((dcmi_fail)(result, __VA_ARGS__), result)
+#define dcmi_fail_errno(result, ...) DCMI_FAILED((dcmi_fail_errno)(result, __VA_ARGS__), result)
+#endif
+
 /* The detail of this thread, to be kept aside and put back around work that may fail without mattering. */
 dcmem_detail dcmi_detail_save(void);
 void dcmi_detail_restore(const dcmem_detail *detail);
