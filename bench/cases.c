@@ -16,15 +16,12 @@
 #define RESIDENT  "peak resident / peak live"
 
 #define SIZES(X)                                                                                                       \
-    X("64 B", "64B", 64)                                                                                               \
-    X("256 B", "256B", 256)                                                                                            \
-    X("4 KiB", "4KiB", 4 * KIB)                                                                                        \
-    X("64 KiB", "64KiB", 64 * KIB)                                                                                     \
-    X("1 MiB", "1MiB", MIB)                                                                                            \
-    X("16 MiB", "16MiB", 16 * MIB)                                                                                     \
-    X("64 MiB", "64MiB", 64 * MIB)
+    X("64 B", "64B", 64), X("256 B", "256B", 256), X("4 KiB", "4KiB", 4 * KIB), X("64 KiB", "64KiB", 64 * KIB),        \
+        X("1 MiB", "1MiB", MIB), X("16 MiB", "16MiB", 16 * MIB), X("64 MiB", "64MiB", 64 * MIB)
 #define FIXED(text, word, bytes)                                                                                       \
-    {"fixed-" word, "allocate and free " text ", untouched", "ns", ALL, &bench_fixed, bytes, 1, false, 0},
+    {                                                                                                                  \
+        "fixed-" word, "allocate and free " text ", untouched", "ns", ALL, &bench_fixed, bytes, 1, false, 0            \
+    }
 
 #define CONTENDED(text, word, bytes, count)                                                                            \
     {                                                                                                                  \
@@ -39,19 +36,21 @@
     }
 
 #define TRANSFER_SIZES(X)                                                                                              \
-    X("4 KiB", "4KiB", 4 * KIB)                                                                                        \
-    X("64 KiB", "64KiB", 64 * KIB)                                                                                     \
-    X("512 KiB", "512KiB", 512 * KIB)                                                                                  \
-    X("4 MiB", "4MiB", 4 * MIB)                                                                                        \
-    X("16 MiB", "16MiB", 16 * MIB)                                                                                     \
-    X("64 MiB", "64MiB", 64 * MIB)                                                                                     \
-    X("512 MiB", "512MiB", 512 * MIB)
+    X("4 KiB", "4KiB", 4 * KIB), X("64 KiB", "64KiB", 64 * KIB), X("512 KiB", "512KiB", 512 * KIB),                    \
+        X("4 MiB", "4MiB", 4 * MIB), X("16 MiB", "16MiB", 16 * MIB), X("64 MiB", "64MiB", 64 * MIB),                   \
+        X("512 MiB", "512MiB", 512 * MIB)
 #define COPY_IN(text, word, bytes)                                                                                     \
-    {"copy-in-" word, "copy " text " into a buffer", "GB/s", TRANSFERS, &bench_copy_in, bytes, 1, false, 0},
+    {                                                                                                                  \
+        "copy-in-" word, "copy " text " into a buffer", "GB/s", TRANSFERS, &bench_copy_in, bytes, 1, false, 0          \
+    }
 #define COPY_OUT(text, word, bytes)                                                                                    \
-    {"copy-out-" word, "copy " text " out of a buffer", "GB/s", TRANSFERS, &bench_copy_out, bytes, 1, false, 0},
+    {                                                                                                                  \
+        "copy-out-" word, "copy " text " out of a buffer", "GB/s", TRANSFERS, &bench_copy_out, bytes, 1, false, 0      \
+    }
 #define FILL(text, word, bytes)                                                                                        \
-    {"fill-" word, "fill a buffer of " text " with a byte", "GB/s", TRANSFERS, &bench_fill, bytes, 1, false, 0},
+    {                                                                                                                  \
+        "fill-" word, "fill a buffer of " text " with a byte", "GB/s", TRANSFERS, &bench_fill, bytes, 1, false, 0      \
+    }
 
 /* Sentences that two lines share. */
 #define CHURN        "1,000 live blocks of 256 B to 1 MiB (log-uniform), one replaced at random"
@@ -62,7 +61,7 @@
 #define RECLAIM      "a limit over what one thread gets of it while another's idle caches hold most of it"
 
 const bench_case bench_cases[] = {
-    SIZES(FIXED)
+    SIZES(FIXED),
     {"churn", CHURN, "ns", ALL, &bench_churn, 0, 1, false, 0},
     {"churn-touched", TOUCHED, "ns", ALL, &bench_churn, 0, 1, true, 0},
     {"churn-resident", IN_A_PROCESS, RESIDENT, ALL, &bench_resident_churn, 0, 1, true, 3},
@@ -87,8 +86,10 @@ const bench_case bench_cases[] = {
     {"checks-64B", "what refusing wrong addresses costs at 64 B", "ns", UNCHECKED, &bench_fixed, 64, 1, false, 0},
     {"checks-64KiB", "the same at 64 KiB", "ns", UNCHECKED, &bench_fixed, 64 * KIB, 1, false, 0},
     {"checks-churn", "the same in churn", "ns", UNCHECKED, &bench_churn, 0, 1, false, 0},
-    TRANSFER_SIZES(COPY_IN) TRANSFER_SIZES(COPY_OUT) TRANSFER_SIZES(FILL){
-        "snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
+    TRANSFER_SIZES(COPY_IN),
+    TRANSFER_SIZES(COPY_OUT),
+    TRANSFER_SIZES(FILL),
+    {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
 };
 
