@@ -106,10 +106,16 @@ typedef struct dcmem_device_info {
     bool is_unified;
 } dcmem_device_info;
 
+typedef enum dcmem_huge_pages {
+    DCMEM_HUGE_PAGES_SYSTEM, /* as the system is set */
+    DCMEM_HUGE_PAGES_ON,     /* asked for where the pool grows */
+    DCMEM_HUGE_PAGES_OFF     /* refused */
+} dcmem_huge_pages;
+
 typedef struct dcmem_open {
     size_t size; /* sizeof(dcmem_open) */
     uint32_t index;
-    uint32_t huge_pages;                /* dcmem_huge_pages of dcmem/manager.h */
+    uint32_t huge_pages;                /* dcmem_huge_pages */
     int32_t numa_node;                  /* -1: no preference */
     const dcmem_native_context *native; /* the caller's own device, borrowed; NULL: open one */
 } dcmem_open;

@@ -30,12 +30,6 @@ typedef enum dcmem_policy {
     DCMEM_POLICY_TIGHT    /* large blocks go back to be merged when caching them costs memory: leanest */
 } dcmem_policy;
 
-typedef enum dcmem_huge_pages {
-    DCMEM_HUGE_PAGES_SYSTEM, /* as the system is set */
-    DCMEM_HUGE_PAGES_ON,     /* asked for where the pool grows */
-    DCMEM_HUGE_PAGES_OFF     /* refused */
-} dcmem_huge_pages;
-
 /* Called when a request finds no memory, after all of dcmem's own means and before it fails, with no lock held. The
  * callback may free memory of this manager. Return true to have the request tried once more. */
 typedef bool (*dcmem_out_of_memory)(void *user, dcmem_manager *manager, uint64_t bytes_needed, uint32_t attempt);

@@ -19,8 +19,7 @@ check_function(const dcmem_backend *backend, const table_function *function)
     if (function->is_there == is_wanted)
         return DCMEM_OK;
     if (!function->capability)
-        return dcmi_fail(DCMEM_E_CONTRACT, "backend %s lacks the required function %s", backend->name,
-                         function->name);
+        return dcmi_fail(DCMEM_E_CONTRACT, "backend %s lacks the required function %s", backend->name, function->name);
     if (is_wanted)
         return dcmi_fail(DCMEM_E_CONTRACT, "backend %s says DCMEM_CAP_%s but lacks the function %s", backend->name,
                          function->group, function->name);

@@ -266,8 +266,7 @@ dcmi_device_flush(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent
 }
 
 dcmem_result
-dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, uint64_t offset,
-                       uint64_t bytes)
+dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     dcmem_call call = call_for(device, tag);
     return device->ops.invalidate(target(device, DCMEM_CAP_MAP), &call, extent, offset, bytes);

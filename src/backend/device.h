@@ -11,7 +11,7 @@ typedef struct dcmi_device {
     const dcmem_backend *backend; /* as it was registered */
     dcmem_backend ops;            /* the same with stubs: never a NULL function */
     void *handle;
-    bool is_counted; /* the registry counts this device as a user of the backend */
+    bool is_counted;        /* the registry counts this device as a user of the backend */
     dcmem_device_info info; /* as of the opening; free bytes are asked anew */
     _Atomic uint64_t op_index;
 } dcmi_device;
@@ -30,8 +30,7 @@ dcmi_device_has(const dcmi_device *device, uint64_t capability)
 }
 
 dcmem_result dcmi_device_info(dcmem_device_info *out, dcmi_device *device);
-dcmem_result dcmi_device_acquire(dcmem_extent *out, dcmi_device *device, dcmem_tag tag,
-                                 const dcmem_acquire *request);
+dcmem_result dcmi_device_acquire(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, const dcmem_acquire *request);
 dcmem_result dcmi_device_release(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent);
 dcmem_result dcmi_device_copy(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, const dcmem_place *from,
                               uint64_t bytes);

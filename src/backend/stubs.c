@@ -24,14 +24,13 @@ STUB(MAP, map, void **out_host, void *device, const dcmem_call *call, const dcme
      uint64_t bytes, uint32_t flags)
 STUB(MAP, unmap, void *device, const dcmem_call *call, const dcmem_extent *extent, void *host)
 STUB(MAP, flush, void *device, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
-STUB(MAP, invalidate, void *device, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
-     uint64_t bytes)
+STUB(MAP, invalidate, void *device, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 
 STUB(ASYNC, queue_open, void **out_queue, void *device, const dcmem_native_context *native)
-STUB(ASYNC, enqueue_copy, uint64_t *out_value, void *device, void *queue, const dcmem_call *call,
-     const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
-STUB(ASYNC, enqueue_fill, uint64_t *out_value, void *device, void *queue, const dcmem_call *call,
-     const dcmem_place *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes)
+STUB(ASYNC, enqueue_copy, uint64_t *out_value, void *device, void *queue, const dcmem_call *call, const dcmem_place *to,
+     const dcmem_place *from, uint64_t bytes)
+STUB(ASYNC, enqueue_fill, uint64_t *out_value, void *device, void *queue, const dcmem_call *call, const dcmem_place *to,
+     uint64_t bytes, const void *pattern, uint32_t pattern_bytes)
 STUB(ASYNC, queue_mark, uint64_t *out_value, void *device, void *queue)
 STUB(ASYNC, queue_wait, void *device, void *queue, uint64_t value, uint64_t timeout_ns)
 
@@ -58,8 +57,8 @@ STUB(VIRTUAL, page_unmap, void *device, const dcmem_call *call, uint64_t address
 STUB(PEER, peer_can, bool *out, void *device, void *peer)
 STUB(PEER, peer_enable, void *device, void *peer)
 STUB(PEER, peer_disable, void *device, void *peer)
-STUB(PEER, peer_copy, void *device, const dcmem_call *call, const dcmem_place *to, void *peer,
-     const dcmem_place *from, uint64_t bytes)
+STUB(PEER, peer_copy, void *device, const dcmem_call *call, const dcmem_place *to, void *peer, const dcmem_place *from,
+     uint64_t bytes)
 
 STUB(IMPORT, import_host, dcmem_extent *out, void *device, const dcmem_call *call, void *host, uint64_t bytes)
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,17 +68,20 @@ dcmi_os_wake(_Atomic uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Reads a small file whole; "" when there is none. */
-static void
-read_file(char *text, size_t capacity, const char *path)
+const char *dcmi_os_root = "";
+
+void
+dcmi_os_read(char *out, size_t capacity, const char *path)
 {
-    text[0] = '\0';
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    char name[1024];
+    out[0] = '\0';
+    snprintf(name, sizeof name, "%s%s", dcmi_os_root, path);
+    int file = open(name, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return;
-    ssize_t length = read(file, text, capacity - 1);
+    ssize_t length = read(file, out, capacity - 1);
     close(file);
-    text[length > 0 ? length : 0] = '\0';
+    out[length > 0 ? length : 0] = '\0';
 }
 
 /* The number in a file of a control group, or NO_LIMIT. */
@@ -85,30 +89,37 @@ static uint64_t
 group_number(const char *path)
 {
     char text[64];
-    read_file(text, sizeof text, path);
+    dcmi_os_read(text, sizeof text, path);
     if (text[0] < '0' || text[0] > '9')
         return NO_LIMIT;
     return strtoull(text, NULL, 10);
 }
 
+/* A number of /proc/meminfo; where there is no such file, what the system call has in its stead. */
 static uint64_t
-meminfo(const char *field)
+meminfo(const char *field, uint64_t otherwise)
 {
     char text[4096];
-    read_file(text, sizeof text, "/proc/meminfo");
+    dcmi_os_read(text, sizeof text, "/proc/meminfo");
     const char *found = strstr(text, field);
-    if (!found)
-        return 0;
-    return strtoull(found + strlen(field), NULL, 10) * 1024;
+    return found ? strtoull(found + strlen(field), NULL, 10) * 1024 : otherwise;
 }
 
-/* The path of this process in the hierarchy whose line in /proc/self/cgroup begins with `prefix`. */
+static struct sysinfo
+machine(void)
+{
+    struct sysinfo info = {0};
+    (void)sysinfo(&info); /* It fails for a bad pointer only. */
+    return info;
+}
+
+/* The path of this process in the hierarchy of that controller; version 2 is the one of "". */
 static bool
 group_path(char *out, size_t capacity, const char *controller)
 {
     char text[4096];
     char *rest;
-    read_file(text, sizeof text, "/proc/self/cgroup");
+    dcmi_os_read(text, sizeof text, "/proc/self/cgroup");
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         char *colon = strchr(line, ':');
         char *path = colon ? strchr(colon + 1, ':') : NULL;
@@ -123,32 +134,64 @@ group_path(char *out, size_t capacity, const char *controller)
     return false;
 }
 
+/* What a hierarchy of control groups leaves to this process. */
 typedef struct group_memory {
     uint64_t limit;
-    uint64_t used;
+    uint64_t room; /* below the limit and not in use */
 } group_memory;
 
-static group_memory
-group_at(const char *root, const char *path, const char *limit_file, const char *used_file)
+/* The files of one version of control groups. */
+typedef struct group_files {
+    const char *controller;
+    const char *root;
+    const char *limit;
+    const char *used;
+    const char *cache; /* the field of memory.stat that counts pages of files, which go when somebody needs room */
+} group_files;
+
+static const group_files group_versions[] = {
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "\ninactive_file "},
+    {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "\ntotal_inactive_file "},
+};
+
+static uint64_t
+group_cache(const char *path, const char *field)
 {
-    char file[768];
-    group_memory memory;
-    snprintf(file, sizeof file, "%s%s/%s", root, path, limit_file);
-    memory.limit = group_number(file);
-    snprintf(file, sizeof file, "%s%s/%s", root, path, used_file);
-    memory.used = group_number(file);
-    return memory;
+    char text[4096];
+    dcmi_os_read(text, sizeof text, path);
+    const char *found = strstr(text, field);
+    return found ? strtoull(found + strlen(field), NULL, 10) : 0;
 }
 
-/* The tightest limit over this process's group and all groups above it. */
 static group_memory
-group_tightest(const char *root, char *path, const char *limit_file, const char *used_file)
+group_at(const group_files *files, const char *path)
 {
-    group_memory tightest = {NO_LIMIT, 0};
+    char file[768];
+    snprintf(file, sizeof file, "%s%s/%s", files->root, path, files->limit);
+    uint64_t limit = group_number(file);
+    if (limit == NO_LIMIT)
+        return (group_memory){NO_LIMIT, NO_LIMIT};
+
+    snprintf(file, sizeof file, "%s%s/%s", files->root, path, files->used);
+    uint64_t used = group_number(file);
+    if (used == NO_LIMIT)
+        return (group_memory){limit, limit};
+    snprintf(file, sizeof file, "%s%s/memory.stat", files->root, path);
+    return (group_memory){limit, dcmi_less(limit, dcmi_less(used, group_cache(file, files->cache)))};
+}
+
+/* Over this process's group and all groups above it: the tightest of each. */
+static group_memory
+group_tightest(const group_files *files)
+{
+    char path[512];
+    group_memory tightest = {NO_LIMIT, NO_LIMIT};
+    if (!group_path(path, sizeof path, files->controller))
+        return tightest;
     for (;;) {
-        group_memory memory = group_at(root, path, limit_file, used_file);
-        if (memory.limit < tightest.limit)
-            tightest = memory;
+        group_memory memory = group_at(files, path);
+        tightest.limit = dcmi_min(tightest.limit, memory.limit);
+        tightest.room = dcmi_min(tightest.room, memory.room);
         char *slash = strrchr(path, '/');
         if (!slash)
             return tightest;
@@ -159,29 +202,22 @@ group_tightest(const char *root, char *path, const char *limit_file, const char 
 static group_memory
 group_limits(void)
 {
-    char path[512];
-    group_memory second = {NO_LIMIT, 0}, first = {NO_LIMIT, 0};
-    if (group_path(path, sizeof path, ""))
-        second = group_tightest("/sys/fs/cgroup", path, "memory.max", "memory.current");
-    if (group_path(path, sizeof path, "memory"))
-        first = group_tightest("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes");
-    return second.limit <= first.limit ? second : first;
+    group_memory second = group_tightest(&group_versions[0]), first = group_tightest(&group_versions[1]);
+    return (group_memory){dcmi_min(second.limit, first.limit), dcmi_min(second.room, first.room)};
 }
 
 uint64_t
 dcmi_os_memory_total(void)
 {
-    return dcmi_min(meminfo("MemTotal:"), group_limits().limit);
+    struct sysinfo info = machine();
+    return dcmi_min(meminfo("MemTotal:", (uint64_t)info.totalram * info.mem_unit), group_limits().limit);
 }
 
 uint64_t
 dcmi_os_memory_available(void)
 {
-    uint64_t available = meminfo("MemAvailable:");
-    group_memory group = group_limits();
-    if (group.limit == NO_LIMIT || group.used == NO_LIMIT)
-        return available;
-    return dcmi_min(available, dcmi_less(group.limit, group.used));
+    struct sysinfo info = machine();
+    return dcmi_min(meminfo("MemAvailable:", (uint64_t)info.freeram * info.mem_unit), group_limits().room);
 }
 
 bool

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define DCMI_PAGE       4096u
@@ -25,6 +26,12 @@ void dcmi_os_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns);
 
 /* Wakes all who sleep on the word. */
 void dcmi_os_wake(_Atomic uint32_t *word);
+
+/* Stands before the paths of files that the system is asked through. "", but for tests that bring files of their own. */
+extern const char *dcmi_os_root;
+
+/* The beginning of a file, as a string; "" when there is none. */
+void dcmi_os_read(char *out, size_t capacity, const char *path);
 
 /* Physical memory of the machine or, where it is less, of this process's control group. */
 uint64_t dcmi_os_memory_total(void);

@@ -2,8 +2,8 @@
 #include "drivers/cpu/calls.h"
 
 #include <errno.h>
-#include <linux/mempolicy.h>
 #include <limits.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>

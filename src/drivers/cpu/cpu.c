@@ -2,7 +2,6 @@
  *
  * Host side and device side are one, so mapping is pointing, and flushing is nothing. Every kind of memory is plain
  * memory; pinned memory is locked, too. An extent that was imported says so in its flags. */
-#include "backend/device.h"
 #include "base/fail.h"
 #include "base/os.h"
 #include "base/size.h"
@@ -11,15 +10,17 @@
 #include "drivers/cpu/memory.h"
 #include "drivers/cpu/move.h"
 
-#include <dcmem/manager.h>
+#include <dcmem/backend.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define EXTENT_IMPORTED 1u
 
-#define ALL_KINDS (DCMEM_KIND_BIT(DCMEM_KIND_COUNT) - 1)
+#define ALL_KINDS    (DCMEM_KIND_BIT(DCMEM_KIND_COUNT) - 1)
+#define CAPABILITIES (DCMEM_CAP_MAP | DCMEM_CAP_IMPORT | DCMEM_CAP_UNIFIED | DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED)
 
 typedef struct cpu_device {
     struct cpu_device *next;
@@ -36,7 +37,7 @@ static pthread_once_t facts_once = PTHREAD_ONCE_INIT;
 static void
 facts_read(void)
 {
-    dcmi_cpu_facts_read(&facts, "");
+    dcmi_cpu_facts_read(&facts);
 }
 
 /* A child of fork has only the forking thread: no lock may be another one's then. */
@@ -162,7 +163,7 @@ ask_memory(dcmem_device_info *info, const cpu_device *device)
     info->total_bytes = dcmi_os_memory_total();
     info->free_bytes = dcmi_min(dcmi_os_memory_available(), info->total_bytes);
     if (device->memory.numa_node < 0 || dcmi_cpu_list_is_single(facts.nodes) ||
-        !dcmi_cpu_node_memory(&total, &free, "", device->memory.numa_node))
+        !dcmi_cpu_node_memory(&total, &free, device->memory.numa_node))
         return;
     info->total_bytes = dcmi_min(info->total_bytes, total);
     info->free_bytes = dcmi_min(info->free_bytes, dcmi_min(free, total));
@@ -172,14 +173,15 @@ static dcmem_result
 cpu_info(dcmem_device_info *out, void *handle)
 {
     const cpu_device *device = handle;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     dcmem_device_info info = {
         .size = sizeof info,
         .backend = "cpu",
-        .capabilities = dcmi_cpu_backend.capabilities,
+        .capabilities = CAPABILITIES,
         .kinds = ALL_KINDS,
         .heap_count = 1,
-        .alignment = DCMI_PAGE,
-        .granularity = DCMI_PAGE,
+        .alignment = page,
+        .granularity = page,
         .cache_line_bytes = facts.cache_line_bytes,
         .last_level_cache_bytes = facts.last_level_cache_bytes,
         .numa_node = device->memory.numa_node,
@@ -230,8 +232,7 @@ cpu_release(void *handle, const dcmem_call *call, const dcmem_extent *extent)
     cpu_device *device = handle;
     if (extent->flags & EXTENT_IMPORTED)
         return DCMEM_OK;
-    return dcmi_cpu_memory_release(&device->memory,
-                                   (dcmi_range){extent->address, extent->address + extent->bytes});
+    return dcmi_cpu_memory_release(&device->memory, (dcmi_range){extent->address, extent->address + extent->bytes});
 }
 
 static void *
@@ -302,12 +303,14 @@ cpu_import_host(dcmem_extent *out, void *handle, const dcmem_call *call, void *h
     return DCMEM_OK;
 }
 
+/* Known to the registry by its name alone. */
+extern const dcmem_backend dcmi_cpu_backend;
+
 const dcmem_backend dcmi_cpu_backend = {
     .size = sizeof dcmi_cpu_backend,
     .contract = DCMEM_BACKEND_CONTRACT,
     .name = "cpu",
-    .capabilities =
-        DCMEM_CAP_MAP | DCMEM_CAP_IMPORT | DCMEM_CAP_UNIFIED | DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED,
+    .capabilities = CAPABILITIES,
     .count = cpu_count,
     .open = cpu_open,
     .close = cpu_close,

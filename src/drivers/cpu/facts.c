@@ -1,32 +1,22 @@
 /* facts.c: reads and understands the files of /proc, /sys and /etc. */
 #include "drivers/cpu/facts.h"
 
+#include "base/os.h"
 #include "base/size.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #define CACHE_LEVELS 8
 
-/* The beginning of a small file, without the last newline; "" when there is none. */
+/* A file of one line, without its end. */
 static void
-read_text(char *out, size_t capacity, const char *root, const char *path)
+read_line(char *out, size_t capacity, const char *path)
 {
-    char name[512];
-    out[0] = '\0';
-    snprintf(name, sizeof name, "%s%s", root, path);
-    int file = open(name, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return;
-    ssize_t length = read(file, out, capacity - 1);
-    close(file);
-    out[length > 0 ? length : 0] = '\0';
-    if (length > 0 && out[length - 1] == '\n')
-        out[length - 1] = '\0';
+    dcmi_os_read(out, capacity, path);
+    out[strcspn(out, "\n")] = '\0';
 }
 
 /* What stands behind "key ... :" in a text of such lines. */
@@ -48,11 +38,11 @@ find_field(char *out, size_t capacity, const char *text, const char *key)
 }
 
 static void
-read_name(char *out, size_t capacity, const char *root)
+read_name(char *out, size_t capacity)
 {
     char text[4096];
     struct utsname machine = {0};
-    read_text(text, sizeof text, root, "/proc/cpuinfo");
+    dcmi_os_read(text, sizeof text, "/proc/cpuinfo");
     /* In the order of x86, Arm and POWER. */
     if (find_field(out, capacity, text, "model name") || find_field(out, capacity, text, "Hardware") ||
         find_field(out, capacity, text, "cpu\t"))
@@ -78,29 +68,28 @@ dcmi_cpu_size_of(const char *text)
 }
 
 static uint64_t
-read_cache_field(const char *root, unsigned index, const char *field)
+read_cache_field(unsigned index, const char *field)
 {
     char path[96], text[32];
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%u/%s", index, field);
-    read_text(text, sizeof text, root, path);
+    read_line(text, sizeof text, path);
     return dcmi_cpu_size_of(text);
 }
 
 /* From the kernel's files and not from sysconf: that passes on what the hypervisor says of its own whole machine. */
 static void
-read_caches(dcmi_cpu_facts *facts, const char *root)
+read_caches(dcmi_cpu_facts *facts)
 {
     uint64_t last_level = 0;
     for (unsigned i = 0; i < CACHE_LEVELS; i++) {
-        uint64_t level = read_cache_field(root, i, "level");
+        uint64_t level = read_cache_field(i, "level");
         if (level == 0)
             break;
-        facts->cache_line_bytes = dcmi_max(facts->cache_line_bytes,
-                                           read_cache_field(root, i, "coherency_line_size"));
+        facts->cache_line_bytes = dcmi_max(facts->cache_line_bytes, read_cache_field(i, "coherency_line_size"));
         if (level < last_level)
             continue;
         last_level = level;
-        facts->last_level_cache_bytes = read_cache_field(root, i, "size");
+        facts->last_level_cache_bytes = read_cache_field(i, "size");
     }
     if (!dcmi_is_power_of_two(facts->cache_line_bytes))
         facts->cache_line_bytes = 64;
@@ -119,10 +108,10 @@ hash(const char *text, uint64_t seed)
 /* The same on every start of the machine. The machine's own number is a secret to the outside, so it is not passed
  * on but what follows from it. */
 static void
-read_uuid(uint8_t out[16], const char *root)
+read_uuid(uint8_t out[16])
 {
     char text[64];
-    read_text(text, sizeof text, root, "/etc/machine-id");
+    read_line(text, sizeof text, "/etc/machine-id");
     if (text[0] == '\0')
         return;
     uint64_t halves[2] = {hash(text, 0x64636d656d), hash(text, 0x637075)};
@@ -130,16 +119,16 @@ read_uuid(uint8_t out[16], const char *root)
 }
 
 void
-dcmi_cpu_facts_read(dcmi_cpu_facts *out, const char *root)
+dcmi_cpu_facts_read(dcmi_cpu_facts *out)
 {
     dcmi_cpu_facts facts = {0};
     struct utsname machine = {0};
     (void)uname(&machine);
     snprintf(facts.system, sizeof facts.system, "%.10s %.36s", machine.sysname, machine.release);
-    read_name(facts.name, sizeof facts.name, root);
-    read_caches(&facts, root);
-    read_uuid(facts.uuid, root);
-    read_text(facts.nodes, sizeof facts.nodes, root, "/sys/devices/system/node/online");
+    read_name(facts.name, sizeof facts.name);
+    read_caches(&facts);
+    read_uuid(facts.uuid);
+    read_line(facts.nodes, sizeof facts.nodes, "/sys/devices/system/node/online");
     /* A kernel built without NUMA has all its memory in node 0. */
     if (facts.nodes[0] == '\0')
         memcpy(facts.nodes, "0", 2);
@@ -168,11 +157,11 @@ dcmi_cpu_list_is_single(const char *list)
 }
 
 bool
-dcmi_cpu_node_memory(uint64_t *out_total, uint64_t *out_free, const char *root, int32_t node)
+dcmi_cpu_node_memory(uint64_t *out_total, uint64_t *out_free, int32_t node)
 {
     char path[64], text[2048], total[32], free[32], key[48];
     snprintf(path, sizeof path, "/sys/devices/system/node/node%d/meminfo", node);
-    read_text(text, sizeof text, root, path);
+    dcmi_os_read(text, sizeof text, path);
     snprintf(key, sizeof key, "Node %d MemTotal", node);
     if (!find_field(total, sizeof total, text, key))
         return false;

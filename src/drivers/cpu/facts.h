@@ -14,8 +14,8 @@ typedef struct dcmi_cpu_facts {
     char nodes[64]; /* online NUMA nodes: "0-1,3" */
 } dcmi_cpu_facts;
 
-/* Reads them below `root`: "" for the machine, another directory for a test. What is not there is 0 or "". */
-void dcmi_cpu_facts_read(dcmi_cpu_facts *out, const char *root);
+/* What is not there is 0 or "". */
+void dcmi_cpu_facts_read(dcmi_cpu_facts *out);
 
 /* Is `number` in a list such as "0-1,3"? Pure. */
 bool dcmi_cpu_list_has(const char *list, uint32_t number);
@@ -27,6 +27,6 @@ bool dcmi_cpu_list_is_single(const char *list);
 uint64_t dcmi_cpu_size_of(const char *text);
 
 /* Total and free memory of a NUMA node; false when the system does not say. */
-bool dcmi_cpu_node_memory(uint64_t *out_total, uint64_t *out_free, const char *root, int32_t node);
+bool dcmi_cpu_node_memory(uint64_t *out_total, uint64_t *out_free, int32_t node);
 
 #endif

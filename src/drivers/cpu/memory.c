@@ -7,7 +7,6 @@
 #include "base/size.h"
 #include "drivers/cpu/calls.h"
 
-#include <dcmem/manager.h>
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -177,8 +176,7 @@ furnish(dcmi_range range, const dcmi_cpu_memory *memory, const dcmem_acquire *re
 {
     dcmem_result result = DCMEM_OK;
     bool grows = request->flags & DCMEM_ACQUIRE_GROW;
-    if (memory->numa_node >= 0 &&
-        dcmi_cpu_calls.bind(pointer(range.begin), dcmi_range_bytes(range), memory->numa_node))
+    if (memory->numa_node >= 0 && dcmi_cpu_calls.bind(pointer(range.begin), dcmi_range_bytes(range), memory->numa_node))
         return dcmi_fail_errno(dcmi_cpu_result_of(errno, DCMI_CPU_TO_MAP), errno, "memory of NUMA node %d",
                                memory->numa_node);
     /* The whole of it, not whole huge pages: neighbours with equal advice stay one mapping, and a huge page may lie
@@ -208,9 +206,9 @@ dcmi_cpu_memory_acquire(dcmi_range *out, dcmi_cpu_memory *memory, const dcmem_ac
     dcmi_range range;
     bool grows = request->flags & DCMEM_ACQUIRE_GROW;
 
-    dcmem_result result = grows ? place(&range, memory, request)
-                                : map_aligned(&range, memory, request->bytes, request->alignment,
-                                              PROT_READ | PROT_WRITE);
+    dcmem_result result = grows
+                              ? place(&range, memory, request)
+                              : map_aligned(&range, memory, request->bytes, request->alignment, PROT_READ | PROT_WRITE);
     if (result)
         return result;
     if (grows)

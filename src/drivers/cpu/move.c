@@ -73,18 +73,10 @@ static dcmi_tuning fills = {.cached = fill_cached, .streamed = fill_streamed};
 void
 dcmi_cpu_copy(void *to, const void *from, size_t bytes)
 {
-    if (bytes >= DCMI_TUNING_LEAST && dcmi_stream_best())
+    if (bytes >= DCMI_TUNING_LEAST)
         dcmi_tuning_move(&copies, to, from, bytes);
     else if (bytes > 0)
         memcpy(to, from, bytes);
-}
-
-/* Where there are no vectors of ours: lines of the pattern, copied. */
-static void
-fill_lines(char *to, const char *line, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += DCMI_LINE)
-        memcpy(to + i, line, DCMI_LINE);
 }
 
 static bool
@@ -105,8 +97,6 @@ dcmi_cpu_fill(void *to, size_t bytes, const void *pattern, uint32_t pattern_byte
 
     if (bytes < DCMI_TUNING_LEAST && is_one_byte(pattern, pattern_bytes))
         memset(to, *(const unsigned char *)pattern, bytes);
-    else if (dcmi_stream_best())
-        dcmi_tuning_move(&fills, to, &lines, bytes);
     else
-        fill_with(to, &lines, bytes, fill_lines);
+        dcmi_tuning_move(&fills, to, &lines, bytes);
 }

@@ -3,6 +3,8 @@
  * A loop moves one line a turn: what lies beyond the caches limits it, not the turns. */
 #include "drivers/cpu/stream.h"
 
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -45,9 +47,35 @@ STREAM(avx512f, __m512i, _mm512_loadu_si512, _mm512_store_si512, _mm512_stream_s
 STREAM(avx2, __m256i, _mm256_loadu_si256, _mm256_store_si256, _mm256_stream_si256)
 STREAM(sse2, __m128i, _mm_loadu_si128, _mm_store_si128, _mm_stream_si128)
 
+#define VECTORS(X) X(avx512f) X(avx2) X(sse2)
+#else
+#define VECTORS(X)
+#endif
+
+static bool
+is_supported_portable(void)
+{
+    return true;
+}
+
+static void
+copy_portable(char *to, const char *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+static void
+fill_portable(char *to, const char *line, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += DCMI_LINE)
+        memcpy(to + i, line, DCMI_LINE);
+}
+
+#define fill_cached_portable fill_portable
+
 static const dcmi_stream streams[] = {
 #define DCMEM_X(isa) {#isa, is_supported_##isa, copy_##isa, fill_##isa, fill_cached_##isa},
-    DCMEM_X(avx512f) DCMEM_X(avx2) DCMEM_X(sse2)
+    VECTORS(DCMEM_X) DCMEM_X(portable)
 #undef DCMEM_X
 };
 
@@ -57,23 +85,11 @@ dcmi_stream_at(unsigned index)
     return index < sizeof streams / sizeof streams[0] ? &streams[index] : NULL;
 }
 
-#else
-
-const dcmi_stream *
-dcmi_stream_at(unsigned index)
-{
-    (void)index;
-    return NULL;
-}
-
-#endif
-
 const dcmi_stream *
 dcmi_stream_best(void)
 {
-    unsigned i = 0;
-    const dcmi_stream *stream = dcmi_stream_at(i);
-    while (stream && !stream->is_supported())
-        stream = dcmi_stream_at(++i);
+    const dcmi_stream *stream = streams;
+    while (!stream->is_supported())
+        stream++;
     return stream;
 }

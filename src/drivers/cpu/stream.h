@@ -1,4 +1,5 @@
-/* stream.h: copies and fills whose stores go round the caches, in the vector widths of x86-64. */
+/* stream.h: copies and fills whose stores go round the caches: in the vector widths of x86-64, and one for everywhere
+ * else, whose stores are ordinary. */
 #ifndef DCMI_CPU_STREAM_H
 #define DCMI_CPU_STREAM_H
 
@@ -19,10 +20,10 @@ typedef struct dcmi_stream {
     void (*fill_cached)(char *to, const char *line, size_t bytes);
 } dcmi_stream;
 
-/* Widest first; the i-th, NULL past the end. Some may not be supported by this machine. */
+/* Widest first; the i-th, NULL past the end. Some may not be supported by this machine; the last always is. */
 const dcmi_stream *dcmi_stream_at(unsigned index);
 
-/* The widest that this machine supports, or NULL. */
+/* The widest that this machine supports. */
 const dcmi_stream *dcmi_stream_best(void);
 
 #endif

@@ -35,7 +35,7 @@ uint64_t dcmi_tuning_threshold(const dcmi_measurement measurements[DCMI_TUNING_S
 typedef struct dcmi_tuning {
     void (*cached)(char *to, const void *from, size_t bytes);
     void (*streamed)(char *to, const void *from, size_t bytes);
-    _Atomic uint32_t begun;                           /* bit i: size i was measured or is being */
+    _Atomic uint32_t begun;                          /* bit i: size i was measured or is being */
     _Atomic(dcmi_measurement) at[DCMI_TUNING_SIZES]; /* eight bytes each: no lock */
 } dcmi_tuning;
 

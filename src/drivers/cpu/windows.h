@@ -44,8 +44,7 @@ dcmi_range_bytes(dcmi_range range)
 bool dcmi_windows_place(dcmi_range *out, dcmi_range *out_gap, dcmi_windows *windows, const dcmem_acquire *request);
 
 /* Adds a window, for which another may be forgotten: `out_rest` is what was that one's own, or empty. */
-void dcmi_windows_add(dcmi_range *out_rest, dcmi_windows *windows, dcmi_range reserved, dcmem_kind kind,
-                      uint32_t lane);
+void dcmi_windows_add(dcmi_range *out_rest, dcmi_windows *windows, dcmi_range reserved, dcmem_kind kind, uint32_t lane);
 
 /* Does some window's own range begin at `address`? */
 bool dcmi_windows_continue_at(const dcmi_windows *windows, uint64_t address);
