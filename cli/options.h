@@ -35,12 +35,15 @@ typedef struct option_spec {
     const char *help;           /* whole sentences, the default among them */
 } option_spec;
 
+/* An option is a line. */
+/* clang-format off */
 #define OPTION_FLAG(name, out, help)                      {name, OPTION_KIND_FLAG, out, 0, 0, 0, 0, help}
 #define OPTION_NUMBER(name, value, out, minimum, maximum, help)                                                        \
     {name, OPTION_KIND_NUMBER, out, value, minimum, maximum, 0, help}
 #define OPTION_CHOICE(name, out, choices, help) {name, OPTION_KIND_CHOICE, out, 0, 0, 0, choices, help}
 #define OPTION_TEXT(name, value, out, help)     {name, OPTION_KIND_TEXT, out, value, 0, 0, 0, help}
 #define OPTION_END                              {0, OPTION_KIND_FLAG, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
 
 /* A command as --help shows it. */
 typedef struct command_spec {
