@@ -17,11 +17,11 @@ DCMI_COLD dcmem_result dcmi_fail_errno(dcmem_result result, int errno_code, cons
 /* The analyzer sees one file at a time: it must be told that these return what they are given, which is no success. */
 #define DCMI_FAILED(call, result)                                                                                      \
     __extension__({                                                                                                    \
-        dcmem_result dcmi_failed = (result);                                                                                \
+        dcmem_result dcmi_failed = (result);                                                                           \
         (void)(call);                                                                                                  \
-        if (dcmi_failed == DCMEM_OK)                                                                                        \
+        if (dcmi_failed == DCMEM_OK)                                                                                   \
             __builtin_unreachable();                                                                                   \
-        dcmi_failed;                                                                                                        \
+        dcmi_failed;                                                                                                   \
     })
 #define dcmi_fail(result, ...)       DCMI_FAILED((dcmi_fail)(result, __VA_ARGS__), result)
 #define dcmi_fail_errno(result, ...) DCMI_FAILED((dcmi_fail_errno)(result, __VA_ARGS__), result)

@@ -66,6 +66,8 @@ typedef struct dcmi_cache {
     uint64_t flushed_at;         /* large_takes at the last flush */
     uint64_t direct_left;        /* large gives until caching is tried again; 0: caching */
     uint64_t direct_span;        /* what direct_left began with */
+    dcmi_count depot_hits;
+    dcmi_count fit_hits;
     dcmi_count direct_takes;     /* blocks of no class */
     dcmi_count direct_gives;
     dcmi_count direct_bytes_taken;
@@ -133,10 +135,11 @@ void dcmi_cache_disown(dcmi_cache *cache, bool is_locked);
 void dcmi_cache_seize(dcmi_cache *cache);
 void dcmi_cache_release(dcmi_cache *cache);
 
-/* Lets the class keep blocks, as many as its size and the pool's bound allow. */
+/* Lets a class that keeps none keep blocks, as many as its size and the pool's bound allow. */
 void dcmi_cache_grant(dcmi_cache *cache, unsigned class);
 
-/* Takes the cache from its pool; the caller holds the registry's lock and has emptied it. */
-void dcmi_cache_detach(dcmi_cache *cache);
+/* Empties the cache into its pool's regions and takes it from the pool. The caller holds the registry's lock, so that
+ * pool and thread do not end it both. */
+void dcmi_cache_end(dcmi_cache *cache);
 
 #endif

@@ -28,6 +28,15 @@ dcmi_depot_fini(dcmi_depot *depot)
     depot->batches = NULL;
 }
 
+void
+dcmi_depot_reset(dcmi_depot *depot)
+{
+    dcmi_os_forget(depot->batches, (uint64_t)depot->capacity * sizeof *depot->batches);
+    depot->high = 1;
+    depot->spare = 0;
+    memset(depot->classes, 0, sizeof depot->classes);
+}
+
 static uint32_t
 batch_new(dcmi_depot *depot)
 {

@@ -42,6 +42,7 @@ typedef struct dcmi_depot {
 
 dcmem_result dcmi_depot_init(dcmi_depot *depot);
 void dcmi_depot_fini(dcmi_depot *depot);
+void dcmi_depot_reset(dcmi_depot *depot);
 
 /* Puts `count` <= DCMI_BATCH blocks there. False when there is no room for a batch: keep them. */
 bool dcmi_depot_put(dcmi_depot *depot, unsigned class, const uint64_t *blocks, unsigned count);

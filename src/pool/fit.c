@@ -67,6 +67,14 @@ dcmi_fit_fini(dcmi_fit *fit)
     fit->spans = NULL;
 }
 
+void
+dcmi_fit_reset(dcmi_fit *fit)
+{
+    dcmi_os_forget(fit->spans, (uint64_t)fit->capacity * sizeof *fit->spans);
+    *fit = (dcmi_fit){.spans = fit->spans, .capacity = fit->capacity, .high = DCMI_SPAN_TAIL + 1};
+    set_state(&fit->spans[DCMI_SPAN_TAIL], DCMI_SPAN_USED);
+}
+
 static uint32_t
 descriptor_take(dcmi_fit *fit)
 {
@@ -295,6 +303,7 @@ dcmi_fit_add(dcmi_fit *fit, uint64_t page, uint64_t pages, uint32_t segment, boo
         tail->before = index;
         tail->page += pages;
     }
+    fit->stretches += !span->before;
     dcmi_fit_give(fit, index);
     return true;
 }
@@ -311,7 +320,10 @@ dcmi_fit_remove(dcmi_fit *fit, uint32_t index)
 {
     dcmi_span *span = &fit->spans[index];
     bool is_last = span->after == DCMI_SPAN_TAIL;
+    bool has_after = span->after && !is_last;
     list_remove(fit, index);
+    fit->stretches += (span->before && has_after);
+    fit->stretches -= (!span->before && !has_after);
     if (span->before)
         fit->spans[span->before].after = is_last ? DCMI_SPAN_TAIL : DCMI_SPAN_NONE;
     if (is_last)
@@ -332,6 +344,7 @@ dcmi_fit_cut(dcmi_fit *fit, uint32_t index, uint64_t pages)
     } else if (span->after) {
         fit->spans[span->after].before = DCMI_SPAN_NONE;
         span->after = DCMI_SPAN_NONE;
+        fit->stretches++;
     }
     list_insert(fit, index);
 }

@@ -42,10 +42,12 @@ typedef struct dcmi_fit {
     uint32_t second_level[DCMI_FIT_LEVELS];
     uint32_t heads[DCMI_FIT_LEVELS][DCMI_FIT_LISTS];
     uint64_t free_pages;
+    uint64_t stretches; /* runs of spans without a gap */
 } dcmi_fit;
 
 dcmem_result dcmi_fit_init(dcmi_fit *fit);
 void dcmi_fit_fini(dcmi_fit *fit);
+void dcmi_fit_reset(dcmi_fit *fit);
 
 static inline unsigned
 dcmi_span_state(const dcmi_span *span)

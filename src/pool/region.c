@@ -3,6 +3,8 @@
 
 #include "base/fail.h"
 
+#include <string.h>
+
 #define MOST_SLABS   (1u << 22)
 #define FEWEST_SLABS (1u << 10)
 #define EMPTY_KEPT   1u
@@ -36,6 +38,19 @@ dcmi_region_fini(dcmi_region *region)
     dcmi_fit_fini(&region->fit);
     dcmi_os_unreserve(region->slabs, (uint64_t)region->slab_capacity * sizeof *region->slabs);
     region->slabs = NULL;
+}
+
+void
+dcmi_region_reset(dcmi_region *region)
+{
+    dcmi_fit_reset(&region->fit);
+    dcmi_os_forget(region->slabs, (uint64_t)region->slab_capacity * sizeof *region->slabs);
+    region->slab_high = 1;
+    region->spare_slab = 0;
+    region->slab_free_bytes = 0;
+    region->idle_low_pages = 0;
+    memset(region->partial, 0, sizeof region->partial);
+    memset(region->empty_slabs, 0, sizeof region->empty_slabs);
 }
 
 /* ---- Slabs ---- */

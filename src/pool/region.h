@@ -54,6 +54,9 @@ typedef struct dcmi_region {
 dcmem_result dcmi_region_init(dcmi_region *region, uint32_t id, const dcmi_class_table *table, dcmi_map *map);
 void dcmi_region_fini(dcmi_region *region);
 
+/* As after init: no memory, no blocks. */
+void dcmi_region_reset(dcmi_region *region);
+
 /* Up to `count` free blocks of a class into `out`; how many there were. Blocks are not live yet. */
 unsigned dcmi_region_take(uint64_t *out, dcmi_region *region, unsigned class, unsigned count)
     DCMI_REQUIRES(region->lock);

@@ -53,11 +53,17 @@ raise_to(_Atomic uint64_t *word, uint64_t value)
 void
 dcmi_shard_record(dcmi_shard *shard, enum dcmi_histogram_id id, uint64_t value)
 {
+    dcmi_shard_record_many(shard, id, value, 1);
+}
+
+void
+dcmi_shard_record_many(dcmi_shard *shard, enum dcmi_histogram_id id, uint64_t value, uint64_t n)
+{
     dcmi_histogram *histogram = &shard->histograms[id];
-    atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->sum, value * n, memory_order_relaxed);
     raise_to(&histogram->minimum_inverted, ~value);
     raise_to(&histogram->maximum, value);
-    atomic_fetch_add_explicit(&histogram->buckets[dcmi_histogram_bucket(value)], 1, memory_order_release);
+    atomic_fetch_add_explicit(&histogram->buckets[dcmi_histogram_bucket(value)], n, memory_order_release);
 }
 
 static uint64_t

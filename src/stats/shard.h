@@ -48,6 +48,9 @@ uint64_t dcmi_histogram_bucket_end(unsigned bucket);
 
 void dcmi_shard_record(dcmi_shard *shard, enum dcmi_histogram_id histogram, uint64_t value);
 
+/* The same for a sampled value that stands for `n`. */
+void dcmi_shard_record_many(dcmi_shard *shard, enum dcmi_histogram_id histogram, uint64_t value, uint64_t n);
+
 /* Adds a shard's histograms to a snapshot's; the snapshot's are consistent in themselves. */
 void dcmi_shard_add_histograms(dcmem_stats *to, const dcmi_shard *shard);
 

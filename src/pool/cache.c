@@ -1,0 +1,246 @@
+/* cache.c: the life of a thread's cache, and how others come to what it holds. See cache.h.
+ *
+ * A cache is mapped the first time its thread uses a pool of that index and stays with the thread, detached and attached
+ * again, until the thread ends: a pool's end never unmaps what a thread's fast path may still look at. */
+#include "pool/cache.h"
+
+#include "base/os.h"
+#include "pool/inside.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+/* No handle matches it: managers' handles are not 0. Only `busy` is ever written. */
+static dcmi_cache no_cache;
+
+DCMI_THREAD_LOCAL dcmi_cache *dcmi_cache_current = &no_cache;
+
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+static bool can_publish;
+
+/* A thread ends: what it holds goes to those who go on. */
+static void
+thread_ends(dcmi_thread *thread)
+{
+    dcmi_cache_current = &no_cache;
+    for (uint32_t index = 0; index < thread->cache_high; index++) {
+        dcmi_cache *cache = thread->caches[index];
+        if (!cache)
+            continue;
+        /* The registry's lock keeps the pool from ending meanwhile. */
+        dcmi_registry_lock();
+        if (atomic_load(&cache->identity))
+            dcmi_cache_end(cache);
+        dcmi_registry_unlock();
+        thread->caches[index] = NULL;
+        dcmi_os_unreserve(cache, sizeof *cache);
+    }
+}
+
+static void
+prepare(void)
+{
+    dcmi_thread_on_end(2, thread_ends);
+#ifdef DCMI_PORTABLE_FENCES
+    can_publish = true;
+#else
+    can_publish = dcmi_os_fence_prepare();
+#endif
+}
+
+static void
+attach(dcmi_cache *cache, dcmi_pool *pool, dcmi_thread *thread)
+{
+    cache->thread = thread->number;
+    cache->arena = thread->number % pool->arena_count;
+    cache->table = &pool->table;
+    cache->root = pool->map.root;
+    cache->pool = pool;
+    atomic_store(&cache->identity, pool->handle);
+
+    dcmi_lock_take(&pool->caches_lock);
+    cache->before = NULL;
+    cache->after = pool->caches;
+    if (cache->after)
+        cache->after->before = cache;
+    pool->caches = cache;
+    pool->cache_count++;
+    dcmi_lock_drop(&pool->caches_lock);
+
+    /* From here on the owner's fast path is open, unless every call must pass the slow one. */
+    if (can_publish && !pool->has_exact_peaks)
+        atomic_store_explicit(&cache->handle, pool->handle, memory_order_release);
+}
+
+static void
+unlink_cache(dcmi_pool *pool, dcmi_cache *cache) DCMI_REQUIRES(pool->caches_lock)
+{
+    if (cache->before)
+        cache->before->after = cache->after;
+    else
+        pool->caches = cache->after;
+    if (cache->after)
+        cache->after->before = cache->before;
+    pool->cache_count--;
+}
+
+static void
+zero(dcmi_count *count)
+{
+    atomic_store_explicit(count, 0, memory_order_relaxed);
+}
+
+/* Back to what a new mapping is; magazines that were never used are not touched, so they still cost nothing. */
+static void
+forget(dcmi_cache *cache)
+{
+    cache->pool = NULL;
+    cache->granted_bytes = cache->large_takes = cache->flushed_at = cache->direct_left = cache->direct_span = 0;
+    dcmi_count *const counts[] = {&cache->buffers_created,    &cache->buffers_destroyed,  &cache->accesses,
+                                  &cache->depot_hits,         &cache->fit_hits,
+                                  &cache->direct_takes,       &cache->direct_gives,       &cache->direct_bytes_taken,
+                                  &cache->direct_bytes_given, &cache->direct_slack_taken, &cache->direct_slack_given};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        zero(counts[i]);
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        dcmi_magazine *magazine = &cache->magazines[class];
+        if (magazine->cap == 0 && dcmi_count_read(&magazine->takes) == 0 && dcmi_count_read(&magazine->gives) == 0)
+            continue;
+        magazine->cap = 0;
+        zero(&magazine->takes);
+        zero(&magazine->gives);
+        zero(&magazine->slack_taken);
+        zero(&magazine->slack_given);
+    }
+}
+
+void
+dcmi_cache_end(dcmi_cache *cache) DCMI_UNCHECKED
+{
+    dcmi_pool *pool = cache->pool;
+    dcmi_lock_take(&pool->caches_lock);
+    dcmi_cache_seize(cache);
+    dcmi_pool_flush_cache(pool, cache, true, true);
+    unlink_cache(pool, cache);
+    dcmi_pool_retire(pool, cache);
+    atomic_store(&cache->identity, 0);
+    forget(cache);
+    dcmi_lock_drop(&cache->lock);
+    dcmi_lock_drop(&pool->caches_lock);
+}
+
+static dcmi_cache *
+cache_of(dcmi_thread *thread, dcmi_pool *pool)
+{
+    dcmi_cache *cache = thread->caches[pool->index];
+    if (!cache) {
+        cache = dcmi_os_reserve(sizeof *cache);
+        if (!cache) {
+            dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a thread's cache");
+            return NULL;
+        }
+        thread->caches[pool->index] = cache;
+        if (thread->cache_high <= pool->index)
+            thread->cache_high = pool->index + 1;
+    }
+    if (atomic_load_explicit(&cache->identity, memory_order_relaxed) != pool->handle)
+        attach(cache, pool, thread);
+    return cache;
+}
+
+dcmi_cache *
+dcmi_cache_get(dcmi_pool *pool)
+{
+    dcmi_cache *cache = dcmi_cache_current;
+    if (DCMI_LIKELY(atomic_load_explicit(&cache->identity, memory_order_relaxed) == pool->handle))
+        return cache;
+
+    pthread_once(&prepared, prepare);
+    dcmi_thread *thread = dcmi_thread_get();
+    cache = thread ? cache_of(thread, pool) : NULL;
+    if (cache)
+        dcmi_cache_current = cache;
+    return cache;
+}
+
+bool
+dcmi_cache_own(dcmi_cache *cache) DCMI_UNCHECKED
+{
+    if (dcmi_cache_enter(cache, atomic_load_explicit(&cache->identity, memory_order_relaxed)))
+        return false;
+    dcmi_cache_leave(cache);
+    dcmi_lock_take(&cache->lock);
+    return true;
+}
+
+void
+dcmi_cache_disown(dcmi_cache *cache, bool is_locked) DCMI_UNCHECKED
+{
+    if (is_locked)
+        dcmi_lock_drop(&cache->lock);
+    else
+        dcmi_cache_leave(cache);
+}
+
+void
+dcmi_cache_seize(dcmi_cache *cache) DCMI_UNCHECKED
+{
+    dcmi_lock_take(&cache->lock);
+    atomic_store_explicit(&cache->handle, 0, memory_order_seq_cst);
+#ifdef DCMI_PORTABLE_FENCES
+    atomic_thread_fence(memory_order_seq_cst);
+#else
+    if (can_publish)
+        dcmi_os_fence_all();
+#endif
+    while (atomic_load_explicit(&cache->busy, memory_order_acquire))
+        sched_yield();
+}
+
+void
+dcmi_cache_release(dcmi_cache *cache) DCMI_UNCHECKED
+{
+    if (can_publish && !cache->pool->has_exact_peaks)
+        atomic_store_explicit(&cache->handle, atomic_load_explicit(&cache->identity, memory_order_relaxed),
+                              memory_order_release);
+    dcmi_lock_drop(&cache->lock);
+}
+
+/* How many blocks of a class a thread may keep: 2 MiB of them, 69 at most, 1 at least. Measured: POOL notes in
+ * docs/decisions. */
+static uint32_t
+cap_of(uint64_t bytes)
+{
+    uint64_t cap = (2ull << 20) / bytes;
+    return cap < 1 ? 1 : cap > 69 ? 69 : (uint32_t)cap;
+}
+
+/* Classes that hold nothing now lose their share; they get it again when a block comes back. */
+static void
+take_idle_grants(dcmi_cache *cache)
+{
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        dcmi_magazine *magazine = &cache->magazines[class];
+        if (magazine->cap == 0 || dcmi_magazine_count(magazine) > 0)
+            continue;
+        cache->granted_bytes -= magazine->cap * cache->table->classes[class].bytes;
+        magazine->cap = 0;
+    }
+}
+
+void
+dcmi_cache_grant(dcmi_cache *cache, unsigned class)
+{
+    dcmi_magazine *magazine = &cache->magazines[class];
+    uint64_t bytes = cache->table->classes[class].bytes;
+    uint64_t bound = cache->pool->thread_cache_bytes;
+    uint64_t wanted = cap_of(bytes) * bytes;
+    if (magazine->cap > 0 || bytes > bound)
+        return;
+
+    if (cache->granted_bytes + wanted > bound)
+        take_idle_grants(cache);
+    uint64_t cap = dcmi_min(wanted, dcmi_less(bound, cache->granted_bytes)) / bytes;
+    magazine->cap = (uint32_t)cap;
+    cache->granted_bytes += cap * bytes;
+}

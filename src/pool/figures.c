@@ -1,0 +1,399 @@
+/* figures.c: what a pool did and holds, gathered from caches, regions, depot and shards.
+ *
+ * A snapshot reads all that was given back first, then all that was taken, then what is reserved. So a block that moves
+ * meanwhile is at worst counted as live although it was freed, never the other way round; what then exceeds the
+ * reserved bytes is in flight, is left out of used_bytes and told in clamped_bytes. */
+#include "pool/inside.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HOLDERS 5u
+
+dcmi_shard *
+dcmi_pool_shard(const dcmi_pool *pool)
+{
+    return &pool->shards[dcmi_thread_number() % DCMI_SHARDS];
+}
+
+void
+dcmi_pool_add(dcmi_pool *pool, enum dcmi_counter counter, uint64_t n)
+{
+    dcmi_shard_add(dcmi_pool_shard(pool), counter, n);
+}
+
+void
+dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value)
+{
+    dcmi_shard_record(dcmi_pool_shard(pool), histogram, value);
+}
+
+void
+dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta)
+{
+    atomic_fetch_add(&pool->root->gauges[gauge], delta);
+}
+
+void
+dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count)
+{
+    dcmi_tag_counts *of = &pool->root->tags[tag];
+    uint64_t live = atomic_fetch_add(&of->live_bytes, (uint64_t)bytes) + (uint64_t)bytes;
+    if (count > 0)
+        atomic_fetch_add(&of->allocations, 1);
+    if (count < 0)
+        atomic_fetch_add(&of->frees, 1);
+    uint64_t peak = atomic_load(&of->peak_bytes);
+    while (bytes > 0 && peak < live && !atomic_compare_exchange_weak(&of->peak_bytes, &peak, live))
+        ;
+}
+
+void
+dcmi_pool_retire(dcmi_pool *pool, const dcmi_cache *cache) DCMI_UNCHECKED
+{
+    dcmi_retired *to = &pool->retired;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        const dcmi_magazine *magazine = &cache->magazines[class];
+        to->classes[class].takes += dcmi_count_read(&magazine->takes);
+        to->classes[class].gives += dcmi_count_read(&magazine->gives);
+        to->classes[class].slack_taken += dcmi_count_read(&magazine->slack_taken);
+        to->classes[class].slack_given += dcmi_count_read(&magazine->slack_given);
+    }
+    to->direct_takes += dcmi_count_read(&cache->direct_takes);
+    to->direct_gives += dcmi_count_read(&cache->direct_gives);
+    to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
+    to->direct_bytes_given += dcmi_count_read(&cache->direct_bytes_given);
+    to->direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
+    to->direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
+    to->buffers_created += dcmi_count_read(&cache->buffers_created);
+    to->buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
+    to->accesses += dcmi_count_read(&cache->accesses);
+    to->depot_hits += dcmi_count_read(&cache->depot_hits);
+    to->fit_hits += dcmi_count_read(&cache->fit_hits);
+}
+
+/* ---- One pool's caches, summed ---- */
+
+typedef struct sums {
+    dcmi_retired counts;
+    uint64_t cached[DCMI_CLASS_COUNT]; /* blocks in magazines */
+    uint32_t caches;
+} sums;
+
+static void
+sum_gives(sums *out, const dcmi_cache *cache)
+{
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        const dcmi_magazine *magazine = &cache->magazines[class];
+        out->counts.classes[class].gives += dcmi_count_read(&magazine->gives);
+        out->counts.classes[class].slack_given += dcmi_count_read(&magazine->slack_given);
+    }
+    out->counts.direct_gives += dcmi_count_read(&cache->direct_gives);
+    out->counts.direct_bytes_given += dcmi_count_read(&cache->direct_bytes_given);
+    out->counts.direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
+    out->counts.buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
+}
+
+static void
+sum_takes(sums *out, const dcmi_cache *cache)
+{
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        const dcmi_magazine *magazine = &cache->magazines[class];
+        out->counts.classes[class].takes += dcmi_count_read(&magazine->takes);
+        out->counts.classes[class].slack_taken += dcmi_count_read(&magazine->slack_taken);
+        out->cached[class] += dcmi_magazine_count(magazine);
+    }
+    out->counts.direct_takes += dcmi_count_read(&cache->direct_takes);
+    out->counts.direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
+    out->counts.direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
+    out->counts.buffers_created += dcmi_count_read(&cache->buffers_created);
+    out->counts.accesses += dcmi_count_read(&cache->accesses);
+    out->counts.depot_hits += dcmi_count_read(&cache->depot_hits);
+    out->counts.fit_hits += dcmi_count_read(&cache->fit_hits);
+    out->caches++;
+}
+
+static void
+sum_pool(sums *out, dcmi_pool *pool)
+{
+    dcmi_lock_take(&pool->caches_lock);
+    *out = (sums){.counts = pool->retired};
+    for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
+        sum_gives(out, cache);
+    for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
+        sum_takes(out, cache);
+    dcmi_lock_drop(&pool->caches_lock);
+}
+
+static uint64_t
+used_of(const dcmi_pool *pool, const sums *of)
+{
+    uint64_t used = of->counts.direct_bytes_taken - of->counts.direct_bytes_given;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+        used += dcmi_less(of->counts.classes[class].takes, of->counts.classes[class].gives) *
+                pool->table.classes[class].bytes;
+    return used;
+}
+
+uint64_t
+dcmi_pool_used(dcmi_pool *root)
+{
+    uint64_t used = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (!pool)
+            continue;
+        sums of;
+        sum_pool(&of, pool);
+        used += used_of(pool, &of);
+    }
+    return used;
+}
+
+static void
+raise_peak(_Atomic uint64_t *peak, uint64_t value)
+{
+    uint64_t old = atomic_load(peak);
+    while (old < value && !atomic_compare_exchange_weak(peak, &old, value))
+        ;
+}
+
+void
+dcmi_pool_note_peak(dcmi_pool *pool)
+{
+    raise_peak(&pool->out_seen, atomic_load(&pool->out_bytes));
+    raise_peak(&pool->root->used_peak, dcmi_pool_used(pool->root));
+}
+
+/* ---- Snapshot ---- */
+
+static void
+add_class(dcmem_stats *out, const dcmi_pool *pool, unsigned class, const dcmi_class_counts *counts, uint64_t cached)
+{
+    uint64_t size = pool->table.classes[class].bytes;
+    uint64_t live = dcmi_less(counts->takes, counts->gives);
+    uint64_t waste = dcmi_min(counts->slack_taken - counts->slack_given, live * size);
+    dcmem_class_stats *to = &out->classes[class];
+
+    to->block_bytes = size;
+    to->allocations += counts->takes;
+    to->frees += counts->gives;
+    to->live += live;
+    to->cached += cached;
+    to->waste_bytes += waste;
+
+    out->allocations += counts->takes;
+    out->frees += counts->gives;
+    out->allocated_bytes += counts->takes * size;
+    out->freed_bytes += counts->gives * size;
+    out->requested_bytes += counts->takes * size - counts->slack_taken;
+    out->used_bytes += live * size;
+    out->live_requested_bytes += live * size - waste;
+    if (counts->takes)
+        dcmi_histogram_add(&out->allocation_size, size - counts->slack_taken / counts->takes, counts->takes);
+}
+
+static void
+add_direct(dcmem_stats *out, const dcmi_retired *counts)
+{
+    uint64_t live = dcmi_less(counts->direct_bytes_taken, counts->direct_bytes_given);
+    out->allocations += counts->direct_takes;
+    out->frees += counts->direct_gives;
+    out->allocated_bytes += counts->direct_bytes_taken;
+    out->freed_bytes += counts->direct_bytes_given;
+    out->requested_bytes += counts->direct_bytes_taken - counts->direct_slack_taken;
+    out->used_bytes += live;
+    out->live_requested_bytes += dcmi_less(live, counts->direct_slack_taken - counts->direct_slack_given);
+    if (counts->direct_takes)
+        dcmi_histogram_add(&out->allocation_size, counts->direct_bytes_taken / counts->direct_takes,
+                           counts->direct_takes);
+}
+
+static uint64_t
+metadata_of(dcmi_pool *pool)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
+        bytes += (uint64_t)pool->regions[i].fit.high * sizeof(dcmi_span) +
+                 (uint64_t)pool->regions[i].slab_high * sizeof(dcmi_slab);
+    return bytes + sizeof *pool + (uint64_t)pool->depot.high * sizeof(dcmi_batch);
+}
+
+static void
+add_pool(dcmem_stats *out, dcmi_pool *pool)
+{
+    sums of;
+    sum_pool(&of, pool);
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        uint64_t in_depot = dcmi_depot_blocks(&pool->depot, class);
+        uint64_t size = pool->table.classes[class].bytes;
+        add_class(out, pool, class, &of.counts.classes[class], of.cached[class] + in_depot);
+        out->thread_cache_bytes += of.cached[class] * size;
+        out->depot_bytes += in_depot * size;
+    }
+    add_direct(out, &of.counts);
+    out->buffers_created += of.counts.buffers_created;
+    out->buffers_destroyed += of.counts.buffers_destroyed;
+    out->accesses += of.counts.accesses;
+    out->depot_hits += of.counts.depot_hits;
+    out->fit_hits += of.counts.fit_hits;
+    out->threads = dcmi_max(out->threads, of.caches);
+
+    uint64_t largest;
+    out->free_bytes += dcmi_pool_free_bytes(pool, &largest);
+    out->largest_free_bytes = dcmi_max(out->largest_free_bytes, largest);
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++) {
+        dcmi_lock_take(&pool->regions[i].lock);
+        out->segments += pool->regions[i].fit.stretches;
+        dcmi_lock_drop(&pool->regions[i].lock);
+    }
+    out->metadata_bytes += metadata_of(pool) + of.caches * sizeof(dcmi_cache) / 8;
+}
+
+static void
+add_shards(dcmem_stats *out, const dcmi_pool *root)
+{
+    uint64_t *const counters[] = {
+#define DCMEM_X(name, unit, help) &out->name,
+        DCMEM_STATS_COUNTERS(DCMEM_X)
+#undef DCMEM_X
+    };
+    for (unsigned shard = 0; shard < DCMI_SHARDS; shard++) {
+        for (unsigned counter = 0; counter < DCMI_COUNTER_COUNT; counter++)
+            *counters[counter] +=
+                atomic_load_explicit(&root->shards[shard].counters[counter], memory_order_relaxed);
+        dcmi_shard_add_histograms(out, &root->shards[shard]);
+    }
+}
+
+static void
+add_tags(dcmem_stats *out, const dcmi_pool *root)
+{
+    for (unsigned tag = 0; tag < DCMEM_TAG_LIMIT; tag++) {
+        const dcmi_tag_counts *of = &root->tags[tag];
+        out->tags[tag] = (dcmem_tag_stats){
+            .frees = atomic_load(&of->frees),
+            .allocations = atomic_load(&of->allocations),
+            .live_bytes = atomic_load(&of->live_bytes),
+            .peak_bytes = atomic_load(&of->peak_bytes),
+        };
+        if (out->tags[tag].allocations)
+            out->tag_count = tag + 1;
+    }
+}
+
+void
+dcmi_pool_snapshot(dcmem_stats *out, dcmi_pool *root)
+{
+    memset(out, 0, sizeof *out);
+    out->size = sizeof *out;
+    out->class_count = DCMI_CLASS_COUNT;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (pool)
+            add_pool(out, pool);
+    }
+    add_shards(out, root);
+    add_tags(out, root);
+
+    out->reserved_bytes = atomic_load(&root->budget->reserved);
+    out->reserved_peak_bytes = atomic_load(&root->budget->reserved_peak);
+    out->clamped_bytes = dcmi_less(out->used_bytes, out->reserved_bytes);
+    out->used_bytes -= out->clamped_bytes;
+    out->live_requested_bytes = dcmi_min(out->live_requested_bytes, out->used_bytes);
+    raise_peak(&root->used_peak, out->used_bytes);
+    out->used_peak_bytes = atomic_load(&root->used_peak);
+    out->live_allocations = dcmi_less(out->allocations, out->frees);
+    out->live_buffers = dcmi_less(out->buffers_created, out->buffers_destroyed);
+    out->pool_hits = dcmi_less(out->allocations, out->pool_misses);
+    out->magazine_hits = dcmi_less(out->pool_hits, out->depot_hits + out->fit_hits);
+    out->limit_bytes = atomic_load(&root->budget->limit);
+    out->imported_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_IMPORTED]);
+    out->host_side_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_HOST_SIDE]);
+    out->maintenance_age = out->maintenance_rounds;
+    dcmi_stats_derive(out);
+}
+
+void
+dcmi_pool_reset_peaks(dcmi_pool *root)
+{
+    atomic_store(&root->used_peak, dcmi_pool_used(root));
+    atomic_store(&root->budget->reserved_peak, atomic_load(&root->budget->reserved));
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (pool)
+            atomic_store(&pool->out_seen, 0);
+    }
+    for (unsigned tag = 0; tag < DCMEM_TAG_LIMIT; tag++)
+        atomic_store(&root->tags[tag].peak_bytes, atomic_load(&root->tags[tag].live_bytes));
+}
+
+/* ---- Checks and reports ---- */
+
+dcmem_result
+dcmi_pool_check_figures(dcmi_pool *root)
+{
+    uint64_t reserved = 0, used = 0, cached = 0, free = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (!pool)
+            continue;
+        sums of;
+        sum_pool(&of, pool);
+        used += used_of(pool, &of);
+        free += dcmi_pool_free_bytes(pool, NULL);
+        for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+            cached += (of.cached[class] + dcmi_depot_blocks(&pool->depot, class)) * pool->table.classes[class].bytes;
+    }
+    reserved = atomic_load(&root->budget->reserved);
+    if (used + cached + free != reserved)
+        return dcmi_fail(DCMEM_E_INTERNAL, "used %llu + cached %llu + free %llu is not reserved %llu",
+                         (unsigned long long)used, (unsigned long long)cached, (unsigned long long)free,
+                         (unsigned long long)reserved);
+    return DCMEM_OK;
+}
+
+/* The tags that hold most, as text. */
+static void
+name_holders(char *text, size_t capacity, const dcmi_pool *root)
+{
+    bool is_named[DCMEM_TAG_LIMIT] = {false};
+    size_t length = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < HOLDERS && length < capacity; i++) {
+        unsigned most = DCMEM_TAG_LIMIT;
+        uint64_t most_bytes = 0;
+        for (unsigned tag = 0; tag < DCMEM_TAG_LIMIT; tag++) {
+            uint64_t bytes = atomic_load(&root->tags[tag].live_bytes);
+            if (!is_named[tag] && bytes > most_bytes) {
+                most = tag;
+                most_bytes = bytes;
+            }
+        }
+        if (most == DCMEM_TAG_LIMIT)
+            return;
+        is_named[most] = true;
+        int written = snprintf(text + length, capacity - length, "%s tag %u %llu", length ? "," : "; held by", most,
+                               (unsigned long long)most_bytes);
+        length += written > 0 ? (size_t)written : 0;
+    }
+}
+
+dcmem_result
+dcmi_pool_report(dcmi_pool *pool, dcmem_result result, uint64_t bytes)
+{
+    dcmem_detail cause = dcmi_detail_save();
+    uint64_t largest;
+    uint64_t free = dcmi_pool_free_bytes(pool, &largest);
+    uint64_t reserved = atomic_load(&pool->budget->reserved);
+    bool is_fragmented = free >= bytes;
+    char holders[96];
+    name_holders(holders, sizeof holders, pool->root);
+
+    dcmi_pool_add(pool, is_fragmented ? DCMI_COUNTER_out_of_memory_fragmented : DCMI_COUNTER_out_of_memory_full, 1);
+    return dcmem_backend_fail(result, cause.driver, cause.driver_code,
+                              "%s: %llu bytes asked, %llu held, %llu free, largest free %llu%s%s%.60s",
+                              is_fragmented ? "fragmented" : "full", (unsigned long long)bytes,
+                              (unsigned long long)reserved, (unsigned long long)free, (unsigned long long)largest,
+                              holders, cause.message[0] ? ": " : "", cause.message);
+}

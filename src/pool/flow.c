@@ -1,0 +1,192 @@
+/* flow.c: free blocks on their way between magazines, depot and regions, and from there to the driver. */
+#include "pool/inside.h"
+
+static uint32_t
+owner_of(const dcmi_pool *pool, uint64_t address)
+{
+    return atomic_load_explicit(&dcmi_map_page(&pool->map, address)->owner, memory_order_relaxed);
+}
+
+void
+dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, unsigned count) DCMI_UNCHECKED
+{
+    dcmi_region *locked = NULL;
+    for (unsigned i = 0; i < count; i++) {
+        dcmi_region *region = dcmi_pool_region_of(pool, owner_of(pool, blocks[i]));
+        if (region != locked) {
+            if (locked)
+                dcmi_lock_drop(&locked->lock);
+            dcmi_lock_take(&region->lock);
+            locked = region;
+        }
+        dcmi_region_give(region, blocks[i]);
+    }
+    if (locked)
+        dcmi_lock_drop(&locked->lock);
+    atomic_fetch_sub_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
+}
+
+static bool
+is_wanted(const dcmi_class *class, bool small, bool large)
+{
+    return dcmi_class_is_large(class) ? large : small;
+}
+
+uint64_t
+dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large)
+{
+    uint64_t bytes = 0;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        dcmi_magazine *magazine = &cache->magazines[class];
+        if (magazine->cap == 0 || !is_wanted(&pool->table.classes[class], small, large))
+            continue;
+        uint32_t count = dcmi_magazine_count(magazine);
+        if (count == 0)
+            continue;
+        dcmi_magazine_set_count(magazine, 0);
+        dcmi_pool_give_blocks(pool, class, magazine->blocks, count);
+        bytes += count * pool->table.classes[class].bytes;
+    }
+    return bytes;
+}
+
+/* The depot's blocks are not out: they are counted out again before they are given back. */
+static uint64_t
+flush_class(dcmi_pool *pool, unsigned class, uint64_t most)
+{
+    uint64_t flushed = 0;
+    while (flushed < most) {
+        uint64_t blocks[DCMI_BATCH];
+        unsigned count =
+            dcmi_depot_take(blocks, &pool->depot, class, (unsigned)dcmi_min(most - flushed, DCMI_BATCH));
+        if (count == 0)
+            break;
+        atomic_fetch_add_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
+        dcmi_pool_give_blocks(pool, class, blocks, count);
+        flushed += count;
+    }
+    return flushed * pool->table.classes[class].bytes;
+}
+
+uint64_t
+dcmi_pool_flush_depot(dcmi_pool *pool, bool small, bool large, bool surplus_only)
+{
+    uint64_t bytes = 0;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        if (!is_wanted(&pool->table.classes[class], small, large))
+            continue;
+        uint64_t most = surplus_only ? dcmi_depot_surplus(&pool->depot, class) : UINT64_MAX;
+        if (most > 0 && dcmi_depot_blocks(&pool->depot, class) > 0)
+            bytes += flush_class(pool, class, most);
+    }
+    return bytes;
+}
+
+/* Every cache is seized in its turn; the list cannot change meanwhile. */
+static uint64_t
+reclaim_caches(dcmi_pool *pool)
+{
+    uint64_t bytes = 0;
+    dcmi_lock_take(&pool->caches_lock);
+    for (dcmi_cache *cache = pool->caches; cache; cache = cache->after) {
+        dcmi_cache_seize(cache);
+        bytes += dcmi_pool_flush_cache(pool, cache, true, true);
+        dcmi_cache_release(cache);
+    }
+    dcmi_lock_drop(&pool->caches_lock);
+    return bytes;
+}
+
+uint64_t
+dcmi_pool_reclaim(dcmi_pool *pool)
+{
+    uint64_t bytes = reclaim_caches(pool);
+    bytes += dcmi_pool_flush_depot(pool, true, true, false);
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++) {
+        dcmi_region *region = &pool->regions[i];
+        dcmi_lock_take(&region->lock);
+        dcmi_region_settle(region);
+        dcmi_lock_drop(&region->lock);
+    }
+    dcmi_pool_add(pool, DCMI_COUNTER_reclaims, 1);
+    dcmi_pool_add(pool, DCMI_COUNTER_reclaimed_bytes, bytes);
+    return bytes;
+}
+
+uint64_t
+dcmi_pool_free_bytes(dcmi_pool *pool, uint64_t *out_largest)
+{
+    uint64_t bytes = 0, largest = 0;
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++) {
+        dcmi_region *region = &pool->regions[i];
+        dcmi_lock_take(&region->lock);
+        bytes += (region->fit.free_pages << DCMI_PAGE_SHIFT) + region->slab_free_bytes;
+        uint32_t span = out_largest ? dcmi_fit_largest(&region->fit) : DCMI_SPAN_NONE;
+        if (span)
+            largest = dcmi_max(largest, (uint64_t)region->fit.spans[span].pages << DCMI_PAGE_SHIFT);
+        dcmi_lock_drop(&region->lock);
+    }
+    if (out_largest)
+        *out_largest = largest;
+    return bytes;
+}
+
+static uint64_t
+free_pages_bytes(dcmi_pool *root)
+{
+    uint64_t bytes = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        for (uint32_t i = 0; pool && i < dcmi_pool_region_count(pool); i++) {
+            dcmi_lock_take(&pool->regions[i].lock);
+            dcmi_region_settle(&pool->regions[i]);
+            bytes += pool->regions[i].fit.free_pages << DCMI_PAGE_SHIFT;
+            dcmi_lock_drop(&pool->regions[i].lock);
+        }
+    }
+    return bytes;
+}
+
+/* Gives back up to `bytes` of what the regions have free. */
+static uint64_t
+shrink_pools(dcmi_pool *root, uint64_t bytes, dcmem_result *failed)
+{
+    uint64_t gone = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT && gone < bytes; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        for (uint32_t i = 0; pool && i < dcmi_pool_region_count(pool) && gone < bytes; i++)
+            gone += dcmi_pool_shrink(pool, &pool->regions[i], bytes - gone, failed);
+    }
+    if (gone > 0) {
+        dcmi_pool_add(root, DCMI_COUNTER_trims, 1);
+        dcmi_pool_add(root, DCMI_COUNTER_trimmed_bytes, gone);
+    }
+    return gone;
+}
+
+static void
+reclaim_all(dcmi_pool *root)
+{
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (pool)
+            dcmi_pool_reclaim(pool);
+    }
+}
+
+uint64_t
+dcmi_pool_trim(dcmi_pool *root, uint64_t keep_bytes, dcmem_result *failed)
+{
+    reclaim_all(root);
+    return shrink_pools(root, dcmi_less(free_pages_bytes(root), keep_bytes), failed);
+}
+
+uint64_t
+dcmi_pool_trim_step(dcmi_pool *root, uint64_t bytes, dcmem_result *failed)
+{
+    uint64_t gone = shrink_pools(root, bytes, failed);
+    if (gone > 0)
+        return gone;
+    reclaim_all(root);
+    return shrink_pools(root, bytes, failed);
+}

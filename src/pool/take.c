@@ -1,0 +1,708 @@
+/* take.c: the slow way to a block, and back: from the magazine down the ladder to the driver and the user's callback.
+ *
+ *   magazine -> depot -> good fit -> flush before grow -> the other arenas -> grow -> reclaim from all threads and give
+ *   free memory of other places back -> grow -> the user's callback -> again -> fail: fragmented or full
+ *
+ * Flush before grow is what makes unlimited caching lean: nothing grows while cached memory of its region could serve.
+ * Compaction and spill, when they come, are rungs between the last reclaim and the callback. */
+#include "pool/hot.h"
+#include "pool/inside.h"
+
+#include <string.h>
+
+#define TIMED_EVERY     16u       /* one slow path in so many is timed */
+#define MOST_CALLBACKS  8u        /* a callback that frees nothing must end somewhere */
+#define MOST_GROWTHS    8u        /* other threads may take what was grown */
+#define FLUSHES_APART   2000u     /* tight policy: flushes nearer than this say that caching costs memory */
+#define DIRECT_FIRST    100000u   /* large gives for which it is then left */
+#define DIRECT_MOST     (1u << 30)
+#define FREE_SHARE      16u       /* free memory beyond 1/16 of what is out is recycled before growing */
+
+typedef struct request {
+    dcmi_pool *pool;
+    dcmi_cache *cache; /* NULL: the host had no memory for one */
+    uint64_t bytes;
+    uint64_t pages;
+    uint64_t align_pages;
+    unsigned class; /* DCMI_CLASS_NONE: direct */
+    bool is_large;
+    bool met_driver;
+} request;
+
+/* ---- Figures ---- */
+
+static void
+out_add(dcmi_pool *pool, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
+}
+
+static void
+count_take(request *r, uint64_t slack)
+{
+#ifndef DCMI_NO_STATS
+    dcmi_cache *cache = r->cache;
+    if (r->class == DCMI_CLASS_NONE) {
+        dcmi_count_add(&cache->direct_takes, 1);
+        dcmi_count_add(&cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
+        dcmi_count_add(&cache->direct_slack_taken, slack);
+    } else {
+        dcmi_count_add(&cache->magazines[r->class].takes, 1);
+        dcmi_count_add(&cache->magazines[r->class].slack_taken, slack);
+    }
+#else
+    (void)r, (void)slack;
+#endif
+}
+
+/* ---- Rungs ---- */
+
+static dcmi_region *
+home(const request *r)
+{
+    return dcmi_pool_region(r->pool, r->cache->arena, r->is_large);
+}
+
+/* A direct block: its slack fits the mark or is clipped to it, the same way when it is freed. */
+static uint64_t
+mark_direct(const request *r, uint64_t address)
+{
+    dcmi_page *page = dcmi_map_page(&r->pool->map, address);
+    uint64_t slack = dcmi_min((r->pages << DCMI_PAGE_SHIFT) - r->bytes, UINT16_MAX - 1);
+    atomic_store_explicit(&page->live, (uint16_t)(slack + 1), memory_order_relaxed);
+    return slack;
+}
+
+static uint64_t
+take_direct(request *r, dcmi_region *region)
+{
+    dcmi_lock_take(&region->lock);
+    uint64_t address = dcmi_region_take_pages(region, r->pages, r->align_pages);
+    dcmi_lock_drop(&region->lock);
+    if (!address)
+        return 0;
+
+    out_add(r->pool, r->pages << DCMI_PAGE_SHIFT);
+    uint64_t slack = mark_direct(r, address);
+    bool is_locked = dcmi_cache_own(r->cache);
+    count_take(r, slack);
+    if (!r->met_driver)
+        dcmi_count_add(&r->cache->fit_hits, 1);
+    dcmi_cache_disown(r->cache, is_locked);
+    return address;
+}
+
+/* Fills an empty magazine: from the depot, else from the region. How many blocks it has then. */
+static unsigned
+refill(request *r, dcmi_region *region, dcmi_magazine *magazine)
+{
+    dcmi_pool *pool = r->pool;
+    uint64_t size = pool->table.classes[r->class].bytes;
+    unsigned batch = magazine->cap > 2 ? magazine->cap / 2 : 1;
+
+    unsigned count = dcmi_depot_take(magazine->blocks, &pool->depot, r->class, batch);
+    if (count > 0) {
+        dcmi_count_add(&r->cache->depot_hits, 1);
+    } else {
+        dcmi_lock_take(&region->lock);
+        count = dcmi_region_take(magazine->blocks, region, r->class, batch);
+        dcmi_lock_drop(&region->lock);
+        if (count > 0 && !r->met_driver)
+            dcmi_count_add(&r->cache->fit_hits, 1);
+    }
+    if (count > 0)
+        out_add(pool, count * size);
+    return count;
+}
+
+static uint64_t
+take_class(request *r, dcmi_region *region)
+{
+    const dcmi_class *class = &r->pool->table.classes[r->class];
+    dcmi_magazine *magazine = &r->cache->magazines[r->class];
+    uint64_t address = 0;
+
+    bool is_locked = dcmi_cache_own(r->cache);
+    unsigned count = dcmi_magazine_count(magazine);
+    if (count == 0)
+        count = refill(r, region, magazine);
+    if (count > 0) {
+        address = magazine->blocks[count - 1];
+        dcmi_magazine_set_count(magazine, count - 1);
+        count_take(r, dcmi_mark_live(r->pool->map.root, address, class, r->bytes));
+    }
+    r->cache->large_takes += r->is_large;
+    dcmi_cache_disown(r->cache, is_locked);
+    return address;
+}
+
+static uint64_t
+take_from(request *r, dcmi_region *region)
+{
+    return r->class == DCMI_CLASS_NONE ? take_direct(r, region) : take_class(r, region);
+}
+
+static uint64_t
+take_anywhere(request *r)
+{
+    for (uint32_t i = 0; i < r->pool->arena_count; i++) {
+        uint32_t arena = (r->cache->arena + i) % r->pool->arena_count;
+        uint64_t address = take_from(r, dcmi_pool_region(r->pool, arena, r->is_large));
+        if (address)
+            return address;
+    }
+    return 0;
+}
+
+/* Tight policy, after Poisson-like flushes come close together: large blocks go straight to and from the good fit. */
+static void
+learn_from_flush(request *r)
+{
+    dcmi_cache *cache = r->cache;
+    uint64_t apart = cache->large_takes - cache->flushed_at;
+    cache->flushed_at = cache->large_takes;
+    if (!dcmi_pool_is_tight(r->pool) || apart >= FLUSHES_APART || cache->direct_left > 0)
+        return;
+
+    cache->direct_span = cache->direct_span ? dcmi_min(cache->direct_span * 4, DIRECT_MOST) : DIRECT_FIRST;
+    cache->direct_left = cache->direct_span;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        dcmi_magazine *magazine = &cache->magazines[class];
+        if (!dcmi_class_is_large(&cache->table->classes[class]))
+            continue;
+        cache->granted_bytes -= magazine->cap * cache->table->classes[class].bytes;
+        magazine->cap = 0;
+    }
+}
+
+static void
+flush_region_kind(request *r)
+{
+    bool is_locked = dcmi_cache_own(r->cache);
+    dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large);
+    if (r->is_large)
+        learn_from_flush(r);
+    dcmi_cache_disown(r->cache, is_locked);
+
+    dcmi_pool_flush_depot(r->pool, !r->is_large, r->is_large, false);
+    dcmi_region *region = home(r);
+    dcmi_lock_take(&region->lock);
+    dcmi_region_settle(region);
+    dcmi_lock_drop(&region->lock);
+    dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
+}
+
+/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once it is more than a
+ * share of what is out. So fragmentation costs address space and time, not memory. */
+static void
+recycle(request *r)
+{
+    if (!r->pool->is_divisible || !r->is_large)
+        return;
+    dcmi_region *region = home(r);
+    uint64_t out = atomic_load_explicit(&r->pool->out_bytes, memory_order_relaxed);
+    uint64_t need = r->pages << DCMI_PAGE_SHIFT;
+    dcmi_lock_take(&region->lock);
+    uint64_t tail = dcmi_fit_tail_pages(&region->fit) << DCMI_PAGE_SHIFT;
+    uint64_t free = (region->fit.free_pages << DCMI_PAGE_SHIFT) - tail;
+    dcmi_lock_drop(&region->lock);
+
+    uint64_t missing = dcmi_less(need, tail);
+    uint64_t surplus = dcmi_less(free + missing, (out + need) / FREE_SHARE);
+    dcmem_result ignored = DCMEM_OK;
+    if (surplus > 0)
+        (void)dcmi_pool_shrink(r->pool, region, dcmi_min(surplus, missing), &ignored);
+}
+
+static uint64_t
+grow(request *r, dcmem_result *result)
+{
+    for (unsigned i = 0; i < MOST_GROWTHS; i++) {
+        r->met_driver = true;
+        *result = dcmi_pool_grow(r->pool, home(r), r->pages, r->align_pages);
+        if (*result)
+            return 0;
+        uint64_t address = take_from(r, home(r));
+        if (address)
+            return address;
+    }
+    *result = dcmi_fail(DCMEM_E_NO_MEMORY, "other threads took the memory as fast as it came");
+    return 0;
+}
+
+/* All of the root's free memory that could make room, of whatever kind and region. */
+static void
+make_room(request *r)
+{
+    dcmi_pool *root = r->pool->root;
+    dcmem_result ignored = DCMEM_OK;
+    (void)dcmi_pool_trim(root, 0, &ignored);
+}
+
+static uint64_t
+reclaim_and_grow(request *r, dcmem_result *result)
+{
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&r->pool->root->of_kind[kind]);
+        if (pool)
+            dcmi_pool_reclaim(pool);
+    }
+    uint64_t address = take_anywhere(r);
+    if (address)
+        return address;
+    make_room(r);
+    return grow(r, result);
+}
+
+static uint64_t
+ask_callback(request *r, dcmem_result *result)
+{
+    dcmi_pool *root = r->pool->root;
+    for (uint32_t attempt = 0; root->out_of_memory && attempt < MOST_CALLBACKS; attempt++) {
+        dcmi_pool_add(r->pool, DCMI_COUNTER_callbacks, 1);
+        if (!root->out_of_memory(root->out_of_memory_user, dcmi_pool_manager(root), r->bytes, attempt))
+            return 0;
+        uint64_t address = reclaim_and_grow(r, result);
+        if (address)
+            return address;
+    }
+    return 0;
+}
+
+static uint64_t
+climb(request *r)
+{
+    uint64_t address = take_from(r, home(r));
+    if (address)
+        return address;
+
+    flush_region_kind(r);
+    address = take_anywhere(r);
+    if (address)
+        return address;
+
+    recycle(r);
+    dcmem_result result = DCMEM_OK;
+    address = grow(r, &result);
+    if (address || dcmem_result_class_of(result) != DCMEM_CLASS_RESOURCE)
+        return address;
+
+    address = reclaim_and_grow(r, &result);
+    if (!address && dcmem_result_class_of(result) == DCMEM_CLASS_RESOURCE)
+        address = ask_callback(r, &result);
+    if (address)
+        dcmi_pool_add(r->pool, DCMI_COUNTER_retries, 1);
+    else
+        dcmi_pool_report(r->pool, result, r->bytes);
+    return address;
+}
+
+/* ---- Taking ---- */
+
+static dcmem_result
+request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
+{
+    if (bytes == 0)
+        return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "bytes is 0; ask for at least 1");
+    if (bytes > pool->largest_allocation_bytes)
+        return dcmi_fail(DCMEM_E_TOO_LARGE, "bytes is %llu, the largest allocation here is %llu",
+                         (unsigned long long)bytes, (unsigned long long)pool->largest_allocation_bytes);
+
+    alignment = dcmi_max(alignment, pool->alignment);
+    *out = (request){.pool = pool, .bytes = bytes, .align_pages = dcmi_max(alignment / DCMI_PAGE, 1)};
+    out->class = alignment <= DCMI_PAGE ? dcmi_class_for(&pool->table, bytes, alignment) : DCMI_CLASS_NONE;
+    out->cache = dcmi_cache_get(pool);
+    if (!out->cache)
+        return dcmem_last_detail()->result;
+
+    bool is_left_out = dcmi_pool_is_tight(pool) && out->cache->direct_left > 0;
+    if (out->class != DCMI_CLASS_NONE && is_left_out && bytes > DCMI_SMALL_LARGEST)
+        out->class = DCMI_CLASS_NONE;
+    if (out->class != DCMI_CLASS_NONE) {
+        const dcmi_class *class = &pool->table.classes[out->class];
+        out->pages = class->is_slab ? class->slab_pages : class->bytes / DCMI_PAGE;
+        out->is_large = dcmi_class_is_large(class);
+        return DCMEM_OK;
+    }
+    out->pages = (bytes - 1) / DCMI_PAGE + 1;
+    out->is_large = true;
+    return DCMEM_OK;
+}
+
+static void
+after_take(request *r)
+{
+    dcmi_pool *pool = r->pool;
+    if (r->met_driver)
+        dcmi_pool_add(pool, DCMI_COUNTER_pool_misses, 1);
+    if (pool->has_exact_peaks) {
+        uint64_t size = r->class == DCMI_CLASS_NONE ? r->pages << DCMI_PAGE_SHIFT : pool->table.classes[r->class].bytes;
+        uint64_t used = atomic_fetch_add(&pool->used_exact, size) + size;
+        uint64_t peak = atomic_load(&pool->used_peak);
+        while (peak < used && !atomic_compare_exchange_weak(&pool->used_peak, &peak, used))
+            ;
+        return;
+    }
+    /* Looking at every cache is dear: the peak is looked at when more is out than ever, by a 64th of it. */
+    uint64_t seen = atomic_load_explicit(&pool->out_seen, memory_order_relaxed);
+    if (atomic_load_explicit(&pool->out_bytes, memory_order_relaxed) > seen + seen / 64)
+        dcmi_pool_note_peak(pool);
+}
+
+static DCMI_COLD uint64_t
+take_failed(dcmi_pool *pool, uint64_t bytes)
+{
+    dcmi_pool_add(pool, DCMI_COUNTER_failed_allocations, 1);
+    dcmi_pool_add(pool, DCMI_COUNTER_failed_bytes, bytes);
+    return 0;
+}
+
+uint64_t
+dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
+{
+    request r;
+    if (request_make(&r, pool, bytes, alignment))
+        return take_failed(pool, bytes);
+
+    /* Hits that come here do so to be timed, and stand for many; of the slow ones a few are timed. */
+    bool is_hit = r.class != DCMI_CLASS_NONE && dcmi_magazine_count(&r.cache->magazines[r.class]) > 0;
+    bool is_timed = is_hit || r.cache->samples++ % TIMED_EVERY == 0;
+    uint64_t begin = is_timed ? dcmi_os_now_ns() : 0;
+
+    uint64_t address = climb(&r);
+    if (is_timed)
+        dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_allocate_latency, dcmi_os_now_ns() - begin,
+                               is_hit ? DCMI_SAMPLE_EVERY : TIMED_EVERY);
+    if (!address)
+        return take_failed(pool, bytes);
+    after_take(&r);
+    return address;
+}
+
+/* ---- Giving ---- */
+
+/* The older half goes to the depot: what was freed last is likely still in cache. */
+static void
+shed(dcmi_pool *pool, unsigned class, dcmi_magazine *magazine)
+{
+    uint32_t count = dcmi_magazine_count(magazine);
+    uint32_t older = count / 2 + (count & 1);
+    if (dcmi_depot_put(&pool->depot, class, magazine->blocks, older))
+        atomic_fetch_sub_explicit(&pool->out_bytes, older * pool->table.classes[class].bytes, memory_order_relaxed);
+    else
+        dcmi_pool_give_blocks(pool, class, magazine->blocks, older);
+    memmove(magazine->blocks, magazine->blocks + older, (count - older) * sizeof magazine->blocks[0]);
+    dcmi_magazine_set_count(magazine, count - older);
+}
+
+static bool
+is_kept(dcmi_pool *pool, dcmi_cache *cache, bool is_large)
+{
+    if (!pool->is_caching)
+        return false;
+    if (!is_large || cache->direct_left == 0)
+        return true;
+    cache->direct_left--;
+    return !dcmi_pool_is_tight(pool);
+}
+
+/* Keeps at most the idle limit: what the pool holds beyond what is out. */
+static void
+keep_idle_limit(dcmi_pool *pool, bool is_large)
+{
+    if (pool->idle_limit_bytes == UINT64_MAX)
+        return;
+    uint64_t reserved = atomic_load_explicit(&pool->budget->reserved, memory_order_relaxed);
+    uint64_t out = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *of_kind = atomic_load(&pool->root->of_kind[kind]);
+        out += of_kind ? atomic_load_explicit(&of_kind->out_bytes, memory_order_relaxed) : 0;
+    }
+    uint64_t surplus = dcmi_less(dcmi_less(reserved, out), pool->idle_limit_bytes);
+    if (surplus == 0)
+        return;
+
+    dcmem_result ignored = DCMEM_OK;
+    (void)dcmi_pool_flush_depot(pool, !is_large, is_large, false);
+    uint64_t gone = 0;
+    for (uint32_t arena = 0; arena < pool->arena_count && gone < surplus; arena++)
+        gone += dcmi_pool_shrink(pool, dcmi_pool_region(pool, arena, is_large), surplus - gone, &ignored);
+    if (gone > 0) {
+        dcmi_pool_add(pool, DCMI_COUNTER_trims, 1);
+        dcmi_pool_add(pool, DCMI_COUNTER_trimmed_bytes, gone);
+    }
+}
+
+static void
+give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, uint64_t address, uint64_t slack)
+{
+    const dcmi_class *of = &pool->table.classes[class];
+    dcmi_magazine *magazine = &cache->magazines[class];
+    bool is_large = dcmi_class_is_large(of);
+
+    bool is_locked = dcmi_cache_own(cache);
+    bool is_in = is_kept(pool, cache, is_large);
+    if (is_in && magazine->cap == 0)
+        dcmi_cache_grant(cache, class);
+    is_in = is_in && magazine->cap > 0;
+    if (is_in) {
+        if (dcmi_magazine_count(magazine) >= magazine->cap)
+            shed(pool, class, magazine);
+        uint32_t count = dcmi_magazine_count(magazine);
+        magazine->blocks[count] = address;
+        dcmi_magazine_set_count(magazine, count + 1);
+    }
+#ifndef DCMI_NO_STATS
+    dcmi_count_add(&magazine->gives, 1);
+    dcmi_count_add(&magazine->slack_given, slack);
+#else
+    (void)slack;
+#endif
+    dcmi_cache_disown(cache, is_locked);
+
+    if (!is_in)
+        dcmi_pool_give_blocks(pool, class, &address, 1);
+    keep_idle_limit(pool, is_large);
+}
+
+static void
+give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack)
+{
+    uint32_t owner = atomic_load_explicit(&dcmi_map_page(&pool->map, address)->owner, memory_order_relaxed);
+    dcmi_region *region = dcmi_pool_region_of(pool, owner);
+
+    dcmi_lock_take(&region->lock);
+    uint64_t bytes = (uint64_t)dcmi_region_span(region, owner)->pages << DCMI_PAGE_SHIFT;
+    dcmi_region_give(region, address);
+    dcmi_lock_drop(&region->lock);
+    atomic_fetch_sub_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
+
+    bool is_locked = dcmi_cache_own(cache);
+    if (cache->direct_left > 0)
+        cache->direct_left--;
+#ifndef DCMI_NO_STATS
+    dcmi_count_add(&cache->direct_gives, 1);
+    dcmi_count_add(&cache->direct_bytes_given, bytes);
+    dcmi_count_add(&cache->direct_slack_given, slack);
+#else
+    (void)slack;
+#endif
+    dcmi_cache_disown(cache, is_locked);
+    keep_idle_limit(pool, true);
+}
+
+/* The live mark of the block that begins at `address`, or NULL where none can begin; *out_class is its class. */
+static _Atomic uint16_t *
+mark_of(dcmi_pool *pool, uint64_t address, unsigned *out_class)
+{
+    dcmi_leaf *leaf = dcmi_map_leaf(pool->map.root, address);
+    if (!leaf)
+        return NULL;
+    dcmi_page *page = dcmi_leaf_page(leaf, address);
+    unsigned class_plus_1 = atomic_load_explicit(&page->class_plus_1, memory_order_relaxed);
+    *out_class = class_plus_1 == DCMI_CLASS_NONE ? DCMI_CLASS_NONE : class_plus_1 - 1;
+    if (class_plus_1 == 0)
+        return NULL;
+    if (*out_class == DCMI_CLASS_NONE)
+        return address % DCMI_PAGE ? NULL : &page->live;
+
+    const dcmi_class *class = &pool->table.classes[*out_class];
+    uint64_t step = class->is_slab ? DCMI_QUANTUM : DCMI_PAGE;
+    return address % step ? NULL : dcmi_leaf_live(leaf, address, class->live_base, class->live_shift);
+}
+
+/* The size of the block that begins at `address`, a class's or a run's own. */
+static uint64_t
+capacity_of(dcmi_pool *pool, uint64_t address, unsigned class)
+{
+    if (class != DCMI_CLASS_NONE)
+        return pool->table.classes[class].bytes;
+    uint32_t owner = atomic_load_explicit(&dcmi_map_page(&pool->map, address)->owner, memory_order_relaxed);
+    return (uint64_t)dcmi_region_span(dcmi_pool_region_of(pool, owner), owner)->pages << DCMI_PAGE_SHIFT;
+}
+
+dcmem_result
+dcmi_pool_give(dcmi_pool *pool, uint64_t address)
+{
+    dcmi_cache *cache = dcmi_cache_get(pool);
+    if (!cache)
+        return dcmem_last_detail()->result;
+    bool is_timed = cache->samples++ % TIMED_EVERY == 0;
+    uint64_t begin = is_timed ? dcmi_os_now_ns() : 0;
+
+    unsigned class;
+    _Atomic uint16_t *mark = mark_of(pool, address, &class);
+    uint64_t units = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
+#ifdef DCMI_NO_CHECKS
+    units = mark && class != DCMI_CLASS_NONE ? 1 : units;
+#endif
+    if (units == 0)
+        return dcmi_pool_refuse(pool, address);
+
+    if (pool->has_exact_peaks)
+        atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
+    if (class == DCMI_CLASS_NONE)
+        give_direct(pool, cache, address, units - 1);
+    else
+        give_class(pool, cache, class, address, (units - 1) << pool->table.classes[class].slack_shift);
+    if (is_timed)
+        dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_free_latency, dcmi_os_now_ns() - begin,
+                               TIMED_EVERY);
+    return DCMEM_OK;
+}
+
+/* ---- Finding ---- */
+
+/* The start of the slab's block that holds `address`. */
+static uint64_t
+slab_block(dcmi_pool *pool, uint64_t address, uint64_t block_bytes)
+{
+    uint32_t owner = atomic_load_explicit(&dcmi_map_page(&pool->map, address)->owner, memory_order_relaxed);
+    uint64_t begin = dcmi_region_slab(dcmi_pool_region_of(pool, owner), owner)->address;
+    return begin + (address - begin) / block_bytes * block_bytes;
+}
+
+/* The nearest page at or below with an entry: pages inside a run have none, so in a live run it is its first. */
+static uint64_t
+run_start(dcmi_pool *pool, uint64_t address)
+{
+    for (uint64_t at = dcmi_round_down(address, DCMI_PAGE);; at -= DCMI_PAGE) {
+        dcmi_leaf *leaf = dcmi_map_leaf(pool->map.root, at);
+        if (!leaf)
+            return 0;
+        if (atomic_load_explicit(&dcmi_leaf_page(leaf, at)->class_plus_1, memory_order_relaxed))
+            return at;
+        if (at == 0)
+            return 0;
+    }
+}
+
+static bool
+find(dcmi_block *out, dcmi_pool *pool, uint64_t address)
+{
+    uint64_t start = run_start(pool, address);
+    if (!start)
+        return false;
+    unsigned class_plus_1 =
+        atomic_load_explicit(&dcmi_map_page(&pool->map, start)->class_plus_1, memory_order_relaxed);
+    if (class_plus_1 && class_plus_1 <= DCMI_CLASS_COUNT && pool->table.classes[class_plus_1 - 1].is_slab) {
+        if (start != dcmi_round_down(address, DCMI_PAGE))
+            return false;
+        start = slab_block(pool, address, pool->table.classes[class_plus_1 - 1].bytes);
+    }
+    unsigned class;
+    _Atomic uint16_t *mark = mark_of(pool, start, &class);
+    if (!mark || atomic_load_explicit(mark, memory_order_relaxed) == 0)
+        return false;
+    out->address = start;
+    out->capacity = capacity_of(pool, start, class);
+    return address - start < out->capacity;
+}
+
+dcmem_result
+dcmi_pool_find(dcmi_block *out, dcmi_pool *pool, uint64_t address)
+{
+    dcmi_block block;
+    if (!find(&block, pool, address))
+        return dcmi_pool_refuse(pool, address);
+    *out = block;
+    return DCMEM_OK;
+}
+
+/* Whether the pool holds the memory at `address`, live or not. Walks everything: for errors only. */
+static bool
+holds(dcmi_pool *pool, uint64_t address)
+{
+    bool is_held = false;
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool) && !is_held; i++) {
+        dcmi_region *region = &pool->regions[i];
+        dcmi_lock_take(&region->lock);
+        for (uint32_t index = DCMI_SPAN_TAIL + 1; index < region->fit.high && !is_held; index++) {
+            const dcmi_span *span = &region->fit.spans[index];
+            is_held = dcmi_span_state(span) && address >= dcmi_span_address(span) &&
+                      address - dcmi_span_address(span) < (uint64_t)span->pages << DCMI_PAGE_SHIFT;
+        }
+        dcmi_lock_drop(&region->lock);
+    }
+    return is_held;
+}
+
+typedef struct search {
+    const dcmi_pool *except;
+    uint64_t address;
+    bool is_found;
+} search;
+
+static void
+search_pool(dcmi_pool *root, void *user)
+{
+    search *wanted = user;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        dcmi_block block;
+        if (pool && pool != wanted->except && find(&block, pool, wanted->address))
+            wanted->is_found = true;
+    }
+}
+
+dcmem_result
+dcmi_pool_refuse(dcmi_pool *pool, uint64_t address)
+{
+    void *named = (void *)(uintptr_t)address;
+    dcmi_block block;
+    if (find(&block, pool, address))
+        return dcmi_fail(DCMEM_E_INTERIOR, "address %p lies %llu bytes inside the block at %p", named,
+                         (unsigned long long)(address - block.address), (void *)(uintptr_t)block.address);
+
+    search other = {.except = pool, .address = address};
+    dcmi_registry_lock();
+    dcmi_registry_each(search_pool, &other);
+    dcmi_registry_unlock();
+    if (other.is_found)
+        return dcmi_fail(DCMEM_E_FOREIGN, "address %p belongs to another manager", named);
+    if (holds(pool, address))
+        return dcmi_fail(DCMEM_E_ALREADY_FREE, "the block at %p is already free", named);
+    return dcmi_fail(DCMEM_E_UNKNOWN_ADDRESS, "address %p was not given out by this manager", named);
+}
+
+/* ---- Places ---- */
+
+static const dcmi_segment *
+segment_of(dcmi_pool *pool, uint64_t address)
+{
+    uint64_t start = run_start(pool, address);
+    if (!start)
+        return NULL;
+    dcmi_page *page = dcmi_map_page(&pool->map, start);
+    uint32_t owner = atomic_load_explicit(&page->owner, memory_order_relaxed);
+    unsigned class = atomic_load_explicit(&page->class_plus_1, memory_order_relaxed) - 1u;
+    dcmi_region *region = dcmi_pool_region_of(pool, owner);
+    bool is_slab = class < DCMI_CLASS_COUNT && pool->table.classes[class].is_slab;
+    uint32_t span = is_slab ? dcmi_region_slab(region, owner)->span : owner & DCMI_OWNER_MASK;
+    return dcmi_pool_segment(pool, dcmi_span_segment(&region->fit.spans[span]));
+}
+
+dcmem_result
+dcmi_pool_place(dcmi_place *out, dcmi_pool *pool, uint64_t address)
+{
+    if (pool->is_divisible) {
+        /* The address is the memory: any part of it is an extent. */
+        out->extent = (dcmem_extent){
+            .object = address,
+            .address = address,
+            .bytes = (1ull << DCMI_ADDRESS_BITS) - address,
+            .host = (void *)(uintptr_t)address,
+            .kind = pool->kind,
+        };
+        out->offset = 0;
+        out->host = out->extent.host;
+        return DCMEM_OK;
+    }
+    const dcmi_segment *segment = segment_of(pool, address);
+    if (!segment)
+        return dcmi_pool_refuse(pool, address);
+    out->extent = segment->extent;
+    out->offset = address - segment->address;
+    out->host = segment->extent.host ? (char *)segment->extent.host + out->offset : NULL;
+    return DCMEM_OK;
+}
