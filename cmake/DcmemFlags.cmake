@@ -22,19 +22,27 @@ elseif(DCMEM_SANITIZE)
     message(FATAL_ERROR "DCMEM_SANITIZE is address, thread, memory or empty, not \"${DCMEM_SANITIZE}\"")
 endif()
 if(DCMEM_SANITIZE)
-    target_compile_options(dcmem-flags INTERFACE ${sanitize} -fno-omit-frame-pointer)
+    target_compile_options(dcmem-flags INTERFACE ${sanitize} -O1 -fno-omit-frame-pointer)
     target_link_options(dcmem-flags INTERFACE ${sanitize})
 endif()
 
 # Atomic counters: tests with many threads must not lose counts, and must not be slowed to a crawl by a lock.
 if(DCMEM_COVERAGE)
-    target_compile_options(dcmem-flags INTERFACE --coverage -fprofile-update=atomic)
+    target_compile_options(dcmem-flags INTERFACE --coverage -fprofile-update=atomic -O0)
     target_link_options(dcmem-flags INTERFACE --coverage)
+endif()
+
+# The optimiser at its boldest, uninitialised variables full of rubbish, and the cheap checks of libc and compiler.
+# Strict aliasing stays on (-O2 has it too): code that breaks it must break here. No address space limit is part of it:
+# reserving much more than there is belongs to how the library works.
+if(DCMEM_HOSTILE)
+    target_compile_options(dcmem-flags INTERFACE -O3 -ftrivial-auto-var-init=pattern -fstack-protector-strong
+        -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()
 
 # What dcmem_build() tells of the options.
 set(build_text ${CMAKE_BUILD_TYPE})
-foreach(option HARDENED COVERAGE)
+foreach(option HARDENED HOSTILE COVERAGE)
     if(DCMEM_${option})
         string(TOLOWER ${option} word)
         string(APPEND build_text " ${word}")

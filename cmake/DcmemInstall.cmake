@@ -1,5 +1,5 @@
-# What `cmake --install` puts where: headers, both kinds of both libraries, the program, manual pages, and what pkg-config
-# and find_package(dcmem) read. The variants of dcmem bench are installed nowhere.
+# What `cmake --install` puts where: headers, both kinds of both libraries, the program, manual pages, and what
+# pkg-config and find_package(dcmem) read. The variants of dcmem bench are installed nowhere.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/dcmem DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")

@@ -3,7 +3,8 @@
 # functions. tests/<area>/<name>_test.sh are programs as they stand. All of them are listed in tests/list, which
 # tools/run-tests reads.
 #
-# Paths that tests may need are macros: TEST_SOURCE_DIR, TEST_BUILD_DIR, TEST_LIBRARY (libdcmem.so), TEST_PROGRAM (dcmem).
+# Paths that tests may need are macros: TEST_SOURCE_DIR, TEST_BUILD_DIR, TEST_LIBRARY (libdcmem.so), TEST_PROGRAM
+# (dcmem).
 find_path(CMOCKA_INCLUDE cmocka.h)
 find_library(CMOCKA_LIBRARY cmocka)
 if(NOT CMOCKA_INCLUDE OR NOT CMOCKA_LIBRARY)

@@ -164,7 +164,8 @@ double dcmem_yes(double x) { return sin(x); }' -Wl,--no-as-needed -lm
 }
 
 test_symbols_refuse_much_thread_local_storage() {
-    library '_Thread_local char much[2000] __attribute__((visibility("hidden"))); int dcmem_yes(void) { return much[0]; }'
+    library '_Thread_local char much[2000] __attribute__((visibility("hidden")));
+int dcmem_yes(void) { return much[0]; }'
     expect_failure "$tools/check-symbols" tree tree
     expect_said "2000 bytes of thread-local storage"
 }
@@ -241,7 +242,26 @@ test_coverage_refuses_a_mark_without_a_reason() {
     expect_said "without a reason"
 }
 
-# outcome WORDS COMMAND...: the last line of what the runner says of a list with that one program.
+test_text_holds_in_this_repository() {
+    "$tools/check-text"
+}
+
+test_text_refuses_what_formatters_leave_alone() {
+    file tree/src/a.c <<<"/* $(printf '%0120d' 0) */"
+    expect_failure "$tools/check-text" tree
+    expect_said "src/a.c:1: longer than 120 columns"
+    file tree/src/a.c <<<$'int\ta;'
+    expect_failure "$tools/check-text" tree
+    expect_said "a tab"
+    file tree/src/a.c <<<"int a; "
+    expect_failure "$tools/check-text" tree
+    expect_said "a blank at the end"
+    printf 'int a;' >tree/src/a.c
+    expect_failure "$tools/check-text" tree
+    expect_said "no newline at the end"
+}
+
+# runner_says LAST_LINE SCRIPT [TIMEOUT]: what the runner ends with for a list with that one program.
 runner_says() {
     local wanted=$1
     file program.sh <<<"#!/bin/sh
