@@ -3,7 +3,7 @@
 add_library(dcmem-flags INTERFACE)
 target_compile_definitions(dcmem-flags INTERFACE _GNU_SOURCE)
 target_compile_options(dcmem-flags INTERFACE
-    -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wpointer-arith -Wwrite-strings
+    -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
     $<$<COMPILE_LANG_AND_ID:C,Clang>:-Wthread-safety -Wno-gnu-zero-variadic-macro-arguments>
     $<$<BOOL:${DCMEM_WERROR}>:-Werror>)
@@ -40,18 +40,6 @@ if(DCMEM_HOSTILE)
         -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()
 
-# What dcmem_build() tells of the options.
-set(build_text ${CMAKE_BUILD_TYPE})
-foreach(option HARDENED HOSTILE COVERAGE)
-    if(DCMEM_${option})
-        string(TOLOWER ${option} word)
-        string(APPEND build_text " ${word}")
-    endif()
-endforeach()
-if(DCMEM_SANITIZE)
-    string(APPEND build_text " sanitize=${DCMEM_SANITIZE}")
-endif()
-
 # dcmem_library_flags(TARGET [PUBLIC_HEADERS_ONLY] [DEFINES NAME...]): objects that go into a library.
 #
 # No semantic interposition: the library's own calls of its public functions are its own affair, and can be inlined.
@@ -66,9 +54,7 @@ function(dcmem_library_flags target)
         target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src)
     endif()
 
-    string(JOIN " " text "${build_text}" ${arg_DEFINES})
     target_compile_definitions(${target} PRIVATE
-        DCMI_BUILD_OPTIONS="${text}"
         ${arg_DEFINES}
         $<$<BOOL:${DCMEM_HARDENED}>:DCMI_HARDENED>
         $<$<CONFIG:Debug>:DCMI_DEBUG>
