@@ -27,7 +27,7 @@ number_text text_of_ns(double ns);
 /* "93,340". */
 number_text text_of_count(uint64_t count);
 
-/* "99.4 %"; from 99 % up as many nines as there are: "99.997 %". 1 is "100 %". */
+/* "98.4 %"; from 99 % up two digits of what is missing: "99.966 %". 1 is "100 %". */
 number_text text_of_share(double share);
 
 #endif

@@ -47,7 +47,7 @@ TEST(share__never_rounds_what_is_missing_away)
     assert_string_equal(text_of_share(0).text, "0.0 %");
     assert_string_equal(text_of_share(0.5).text, "50.0 %");
     assert_string_equal(text_of_share(0.9997).text, "99.970 %");
-    assert_string_equal(text_of_share(0.99999).text, "99.999 %");
+    assert_string_equal(text_of_share(0.99999).text, "99.9990 %");
     assert_string_equal(text_of_share(-0.25).text, "-25.0 %");
 }
 
