@@ -106,9 +106,12 @@ text_of_share(double share)
         return out;
     }
     int decimals = 1;
+    double rest = 1 - share;
     /* Rounding must not turn 99.97 % into 100.0 %. */
-    for (double rest = 1 - share; share > 0.99 && rest < 0.005 && decimals < 6; rest *= 10)
+    while (share > 0.99 && rest < 0.005 && decimals < 6) {
+        rest *= 10;
         decimals++;
+    }
     snprintf(out.text, sizeof out.text, "%.*f %%", decimals, share * 100);
     return out;
 }
