@@ -37,8 +37,8 @@ void player_destroy(trace_player *player);
 uint32_t player_count(const trace_player *player, player_part part);
 uint64_t player_taken_bytes(const trace_player *player, player_part part, uint64_t unit);
 
-/* Plays one part. `out_ns` (may be NULL) is the time from the first lane's begin to the last lane's end. After a failure
- * the player can only be destroyed. */
+/* Plays one part. `out_ns` (may be NULL) is the time from the first lane's begin to the last lane's end. After a
+ * failure the player can only be destroyed. */
 dcmem_result player_play(trace_player *player, player_part part, double *out_ns);
 
 /* Plays a round with a clock around every operation: `out_ns` gets player_count(ROUND) times, the cost of the clock
