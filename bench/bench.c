@@ -248,7 +248,7 @@ bench_main(int argc, char **argv)
                       "How much free memory dcmem keeps near the threads. Default: "
                       "loose."),
         OPTION_NUMBER("rounds", "N", &asked.rounds, 1, BENCH_MAX_ROUNDS,
-                      "Rounds of each case; resident cases take at most 3. Default: 11."),
+                      "Rounds of each case; resident cases take one. Default: 11."),
         OPTION_NUMBER("round-ms", "N", &asked.round_ms, 1, 1000,
                       "Milliseconds that one contender's round should last. Default: 12."),
         OPTION_TEXT("only", "PEER,...", &asked.only,

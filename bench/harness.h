@@ -104,8 +104,8 @@ bench_random_next(bench_random *random)
     return z ^ (z >> 31);
 }
 
-/* Log-uniform from `low` to `high` bytes: each octave is as likely as the next. */
-uint32_t bench_random_size(bench_random *random, double low, double high);
+/* Log-uniform from `low` bytes over so many octaves, each as likely as the next. */
+uint32_t bench_random_size(bench_random *random, double low, double octaves);
 
 /* A byte in every page of a block. */
 static inline void
@@ -117,9 +117,9 @@ bench_touch(void *block, uint64_t bytes)
 }
 
 /* Churn, as the time and the resident cases share it. */
-#define BENCH_CHURN_LIVE 1000u
-#define BENCH_CHURN_LOW  256.0
-#define BENCH_CHURN_HIGH 1048576.0
+#define BENCH_CHURN_LIVE    1000u
+#define BENCH_CHURN_LOW     256.0
+#define BENCH_CHURN_OCTAVES 12.0 /* to 1 MiB */
 
 /* A training step: buffers of a few sizes that repeat, freed in reverse. */
 #define BENCH_TRAINING_BUFFERS 2000u

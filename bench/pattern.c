@@ -17,22 +17,22 @@
 
 #define LOOP static inline __attribute__((always_inline)) double
 
-#define BATCH       1024u
-#define CHURN_WARM  50000u
-#define QUEUE_WARM  20000u
-#define QUEUE       1024u /* blocks that are on their way from one thread to the other */
-#define QUEUE_LOW   4096.0
-#define QUEUE_HIGH  262144.0
-#define QUEUE_SIZES 4096u
-#define PATIENCE    64u
+#define BATCH         1024u
+#define CHURN_WARM    50000u
+#define QUEUE_WARM    20000u
+#define QUEUE         1024u /* blocks that are on their way from one thread to the other */
+#define QUEUE_LOW     4096.0
+#define QUEUE_OCTAVES 6.0 /* to 256 KiB */
+#define QUEUE_SIZES   4096u
+#define PATIENCE      64u
 
 #define FAILED (-1.0)
 
 uint32_t
-bench_random_size(bench_random *random, double low, double high)
+bench_random_size(bench_random *random, double low, double octaves)
 {
     double share = (double)(bench_random_next(random) >> 11) * 0x1p-53;
-    return (uint32_t)(low * exp2(share * log2(high / low)));
+    return (uint32_t)(low * exp2(share * octaves));
 }
 
 uint32_t
@@ -109,7 +109,7 @@ churn_choose(churn *state, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         state->batch[i].slot = (uint32_t)(bench_random_next(&state->random) % BENCH_CHURN_LIVE);
-        state->batch[i].bytes = bench_random_size(&state->random, BENCH_CHURN_LOW, BENCH_CHURN_HIGH);
+        state->batch[i].bytes = bench_random_size(&state->random, BENCH_CHURN_LOW, BENCH_CHURN_OCTAVES);
     }
 }
 
@@ -156,7 +156,7 @@ churn_fill(churn *state, const bench_case *which, const bench_contender *contend
     state->is_touched = which->is_touched;
     state->random.state = seed;
     for (unsigned i = 0; i < BENCH_CHURN_LIVE; i++) {
-        uint32_t bytes = bench_random_size(&state->random, BENCH_CHURN_LOW, BENCH_CHURN_HIGH);
+        uint32_t bytes = bench_random_size(&state->random, BENCH_CHURN_LOW, BENCH_CHURN_OCTAVES);
         state->live[i] = bench_take(&state->calls, state->calls.shape, bytes);
         if (!state->live[i])
             return false;
@@ -443,7 +443,7 @@ queue_begin(const bench_case *which, const bench_contender *contender)
     state->calls = contender->allocator->calls;
     bench_random random = {1};
     for (unsigned i = 0; i < QUEUE_SIZES; i++)
-        state->bytes[i] = bench_random_size(&random, QUEUE_LOW, QUEUE_HIGH);
+        state->bytes[i] = bench_random_size(&random, QUEUE_LOW, QUEUE_OCTAVES);
     state->team = bench_team_create(2, queue_job, leave, state);
     if (state->team)
         return state;

@@ -7,8 +7,10 @@
  * peak live      the highest sum of the sizes asked for, at any moment;
  * peak resident  VmHWM at the end less VmRSS at the begin, when the allocator has served one small block, all tables
  *                of the harness are touched and nothing else has been allocated.
- * VmHWM is the kernel's own high-water mark: no sample can miss the peak. */
+ * VmHWM is the kernel's own high-water mark: no sample can miss the peak. The sizes follow from the process that asks
+ * and the round: the same for all contenders of a round, others in the next launch. */
 #include "bench/harness.h"
+#include "bench/rounds.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -65,7 +67,7 @@ run_churn(account_book *account, uint64_t seed)
         uint64_t slot = i < BENCH_CHURN_LIVE ? i : bench_random_next(&random) % BENCH_CHURN_LIVE;
         if (table[slot].block)
             give(account, table[slot].block, table[slot].bytes);
-        table[slot].bytes = bench_random_size(&random, BENCH_CHURN_LOW, BENCH_CHURN_HIGH);
+        table[slot].bytes = bench_random_size(&random, BENCH_CHURN_LOW, BENCH_CHURN_OCTAVES);
         table[slot].block = take(account, table[slot].bytes);
         if (!table[slot].block)
             return false;
@@ -197,7 +199,7 @@ static void *
 resident_begin(const bench_contender *contender, const char *pattern)
 {
     resident *state = cli_allocate(1, sizeof *state);
-    *state = (resident){pattern, contender->name, 1};
+    *state = (resident){pattern, contender->name, (uint64_t)getpid() * BENCH_MAX_ROUNDS};
     return state;
 }
 

@@ -117,13 +117,14 @@ bench_conclude(const bench_samples *samples)
 
 /* Finds how many operations last a round, which also warms the contender up; 0 when it fails.
  *
- * A short run is misleading twice: first blocks are slower than those of the steady state, and threads that are many
- * spend it on being woken. So the count is fitted again until a run lasts about as long as it should. */
+ * A short run is misleading twice: first blocks are slower than those of the steady state (the very first may take
+ * milliseconds), and threads that are many spend it on being woken. So the count is fitted again until a run, not the
+ * first, lasts about as long as it should. */
 static uint64_t
 calibrate(const bench_pattern *pattern, void *state)
 {
     if (pattern->is_once)
-        return pattern->run(state, 1) < 0 ? 0 : 1;
+        return 1;
     if (pattern->warm_ops && pattern->run(state, pattern->warm_ops) < 0)
         return 0;
     uint64_t ops = 1;
@@ -132,7 +133,7 @@ calibrate(const bench_pattern *pattern, void *state)
         if (cost < 0)
             return 0;
         double wanted = cost > 0 ? bench_round_ns / (cost * (double)ops) : MOST_GROWTH;
-        if (wanted > 0.7 && wanted < 1.4)
+        if (fits > 0 && wanted > 0.7 && wanted < 1.4)
             break;
         double fitting = (double)ops * fmin(wanted, MOST_GROWTH);
         ops = fitting < 1 ? 1 : fitting > MOST_OPS ? MOST_OPS : (uint64_t)fitting;
