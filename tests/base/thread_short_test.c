@@ -24,7 +24,7 @@ pthread_setspecific(pthread_key_t key, const void *value)
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "pthread_setspecific");
 #if defined(__GNUC__) && !defined(__clang__)
-    /* gcc sees a value that goes where it does not know what is read. */
+        /* gcc sees a value that goes where it does not know what is read. */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
     return real(key, value);
