@@ -1,0 +1,723 @@
+/* access.c: how an access is opened and closed. See access.h.
+ *
+ * Opening is a loop: lock the slot, look at everything, and either enter the access or leave again to wait or to fetch
+ * what is missing (a host side, room in a list), which must not happen under the lock. */
+#include "buffer/access.h"
+
+#include "base/os.h"
+#include "base/size.h"
+#include "pool/hot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TICKET_INDEX_BITS 20u
+#define TICKET_INDEX_MASK ((1ull << TICKET_INDEX_BITS) - 1)
+#define MOST_OPENS        (1u << TICKET_INDEX_BITS)
+#define UNIFIED_SIDES     ((unsigned)DCMI_STATE_BOTH)
+
+/* ---- What may be missing ---- */
+
+/* Fetched without the lock, used up under it. What is wanted is a need that the last look at the slot found. */
+typedef struct supplies {
+    bool wants_shadow;
+    uint32_t wants_words;
+    uint32_t wants_opens;
+    dcmi_shadow shadow;
+    uint64_t *words;
+    uint32_t word_capacity;
+    dcmi_open *opens;
+    uint32_t open_capacity;
+} supplies;
+
+static dcmem_result
+fetch_array(void **out, uint32_t *out_capacity, uint32_t count, size_t element_bytes)
+{
+    free(*out);
+    *out = NULL;
+    void *array = dcmi_slot_realloc(NULL, count * element_bytes);
+    if (!array)
+        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "%u entries for parts of a buffer", count);
+    *out = array;
+    *out_capacity = count;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+supplies_fetch(supplies *supply, dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
+{
+    dcmem_result result = DCMEM_OK;
+    if (supply->wants_shadow) {
+        dcmi_shadow_give(&supply->shadow, false);
+        supply->shadow = (dcmi_shadow){0};
+        result = dcmi_shadow_take(&supply->shadow, manager, bytes, alignment);
+    }
+    void *array = supply->words;
+    if (!result && supply->wants_words) {
+        result = fetch_array(&array, &supply->word_capacity, supply->wants_words, sizeof(uint64_t));
+        supply->words = array;
+    }
+    array = supply->opens;
+    if (!result && supply->wants_opens) {
+        result = fetch_array(&array, &supply->open_capacity, supply->wants_opens, sizeof(dcmi_open));
+        supply->opens = array;
+    }
+    supply->wants_shadow = false;
+    supply->wants_words = supply->wants_opens = 0;
+    return result;
+}
+
+static void
+supplies_fini(supplies *supply)
+{
+    dcmi_shadow_give(&supply->shadow, false);
+    free(supply->words);
+    free(supply->opens);
+}
+
+static bool
+supplies_wanted(const supplies *supply)
+{
+    return supply->wants_shadow || supply->wants_words || supply->wants_opens;
+}
+
+/* ---- An attempt: everything that is known while the slot is locked ---- */
+
+typedef struct attempt {
+    const dcmi_wish *wish;
+    dcmi_locked locked;
+    dcmi_pool *pool;
+    dcmem_side side;
+    unsigned own;
+    uint64_t begin, end;
+    uint64_t copy_bytes, zero_bytes, avoided_bytes;
+    dcmi_open *open; /* once it is in the list */
+    dcmi_spot spot;
+} attempt;
+
+static bool
+is_whole(const attempt *try)
+{
+    return try->begin == 0 && try->end == dcmi_slot_bytes(try->locked.slot);
+}
+
+/* Whether the access can cut ranges when it ends. */
+static bool
+is_part(const dcmi_slot *slot, const dcmi_open *open)
+{
+    return dcmi_operation_writes((dcmi_operation)open->operation) &&
+           !(open->begin == 0 && open->end == dcmi_slot_bytes(slot));
+}
+
+static dcmem_result
+take_range(attempt *try)
+{
+    const dcmem_view *view = &try->wish->view;
+    uint64_t bytes = dcmi_slot_bytes(try->locked.slot);
+    if (view->bytes == 0)
+        return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "a view of 0 bytes");
+    if (view->bytes > bytes || view->offset > bytes - view->bytes)
+        return dcmi_fail(DCMEM_E_STALE_VIEW, "%llu bytes from %llu do not lie within a buffer of %llu",
+                         (unsigned long long)view->bytes, (unsigned long long)view->offset, (unsigned long long)bytes);
+    try->begin = view->offset;
+    try->end = view->offset + view->bytes;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+take_side(attempt *try)
+{
+    dcmi_slot *slot = try->locked.slot;
+    bool has_shadow = slot->traits & DCMI_TRAIT_HOST;
+    dcmem_result result = dcmi_side_pool(&try->pool, slot);
+    if (!result)
+        result = dcmi_side_know_face(slot);
+    if (result)
+        return result;
+
+    bool is_split = slot->face == DCMI_FACE_SPLIT;
+    try->side = try->wish->side;
+    if (try->wish->is_near)
+        try->side = is_split && has_shadow ? DCMEM_SIDE_HOST : DCMEM_SIDE_DEVICE;
+    try->own = is_split ? DCMEM_SIDE_BIT(try->side) : UNIFIED_SIDES;
+    if (try->wish->needs_shadow && is_split && !has_shadow && try->side == DCMEM_SIDE_HOST)
+        return dcmi_fail(DCMEM_E_WRONG_STATE, "the buffer has no host side yet: nobody can have written there");
+    return DCMEM_OK;
+}
+
+/* ---- Conflicts ---- */
+
+/* Where memory is brought together in units, a host's access reaches to their ends. */
+static uint64_t
+reach_begin(uint64_t begin, dcmem_side side, uint64_t unit)
+{
+    return side == DCMEM_SIDE_HOST ? dcmi_round_down(begin, unit) : begin;
+}
+
+static uint64_t
+reach_end(uint64_t end, dcmem_side side, uint64_t unit)
+{
+    return side == DCMEM_SIDE_HOST ? dcmi_round_down(end + unit - 1, unit) : end;
+}
+
+static bool
+conflicts_with(const attempt *try, const dcmi_open *open, uint64_t unit)
+{
+    dcmem_side side = (dcmem_side)open->side;
+    return dcmi_operation_conflicts(try->wish->operation, (dcmi_operation)open->operation) &&
+           reach_begin(try->begin, try->side, unit) < reach_end(open->end, side, unit) &&
+           reach_begin(open->begin, side, unit) < reach_end(try->end, try->side, unit);
+}
+
+static bool
+has_conflict(const attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    const dcmi_more *more = dcmi_slot_more(slot);
+    if (!(slot->traits & DCMI_TRAIT_MORE) || try->wish->operation == DCMI_WRITE_SHARED)
+        return false;
+    if (more->writers == 0 && (more->readers == 0 || !dcmi_operation_writes(try->wish->operation)))
+        return false;
+
+    uint64_t unit = dcmi_side_unit(slot, try->pool);
+    for (uint32_t i = 0; i < more->open_capacity; i++)
+        if (more->opens[i].ticket && conflicts_with(try, &more->opens[i], unit))
+            return true;
+    return false;
+}
+
+/* ---- Looking at the bytes and at what is there ---- */
+
+/* What the table says of each range: the first refusal, or how many bytes need which work. */
+static dcmem_result
+survey(attempt *try)
+{
+    uint64_t next;
+    try->copy_bytes = try->zero_bytes = try->avoided_bytes = 0;
+    for (uint64_t offset = try->begin; offset < try->end; offset = next) {
+        dcmi_state state = dcmi_contents_at(&next, try->locked.slot, offset);
+        next = dcmi_min(next, try->end);
+        dcmi_step step = dcmi_coherence_begin(try->wish->operation, try->own, state);
+        if (step.result)
+            return dcmi_fail(step.result, "bytes %llu to %llu were %s", (unsigned long long)offset,
+                             (unsigned long long)next, step.result == DCMEM_E_LOST ? "lost" : "never written");
+        try->copy_bytes += step.work == DCMI_WORK_COPY ? next - offset : 0;
+        try->zero_bytes += step.work == DCMI_WORK_ZERO ? next - offset : 0;
+        try->avoided_bytes += step.is_avoided ? next - offset : 0;
+    }
+    return DCMEM_OK;
+}
+
+static bool
+needs_host_memory(const attempt *try)
+{
+    if (try->locked.slot->face != DCMI_FACE_SPLIT || try->side != DCMEM_SIDE_HOST)
+        return false;
+    return try->wish->operation != DCMI_LOOK && (!try->wish->is_by_hand || try->copy_bytes > 0);
+}
+
+static void
+equip_shadow(attempt *try, supplies *supply)
+{
+    dcmi_slot *slot = try->locked.slot;
+    if (!needs_host_memory(try) || (slot->traits & DCMI_TRAIT_HOST))
+        return;
+    if (supply->shadow.address && supply->shadow.capacity >= dcmi_slot_bytes(slot))
+        dcmi_shadow_attach(slot, &supply->shadow);
+    else
+        supply->wants_shadow = true;
+}
+
+/* Room for the cuts of this beginning, of this end, and of the ends of all that are open. */
+static void
+equip_ranges(attempt *try, supplies *supply)
+{
+    dcmi_slot *slot = try->locked.slot;
+    bool writes = dcmi_operation_writes(try->wish->operation);
+    uint32_t parts = dcmi_slot_more(slot)->parts + writes;
+    if (is_whole(try) || (!writes && !try->copy_bytes) || dcmi_contents_has_room(slot, parts))
+        return;
+    uint32_t room = dcmi_contents_room(slot, parts);
+    if (supply->words && supply->word_capacity >= room) {
+        dcmi_contents_move(slot, supply->words, supply->word_capacity);
+        supply->words = NULL;
+    } else
+        supply->wants_words = 2 * room;
+}
+
+static dcmem_result
+equip_opens(attempt *try, supplies *supply)
+{
+    dcmi_more *more = dcmi_slot_more(try->locked.slot);
+    if (more->open_spare)
+        return DCMEM_OK;
+    if (more->open_capacity == MOST_OPENS)
+        return dcmi_fail(DCMEM_E_LIMIT, "%u accesses are open on one buffer, the most there can be", MOST_OPENS);
+    if (supply->opens && supply->open_capacity > more->open_capacity) {
+        dcmi_more_move_opens(more, supply->opens, supply->open_capacity);
+        supply->opens = NULL;
+    } else
+        supply->wants_opens = 4 * more->open_capacity < MOST_OPENS ? 4 * more->open_capacity : MOST_OPENS;
+    return DCMEM_OK;
+}
+
+/* Uses supplies for what is missing; what is missing still is noted in them. */
+static dcmem_result
+equip(attempt *try, supplies *supply)
+{
+    if (dcmi_word_use(try->locked.word) == DCMI_WORD_USE_MOST)
+        return dcmi_fail(DCMEM_E_LIMIT, "a buffer is pinned and opened %llu times", DCMI_WORD_USE_MOST);
+    dcmi_slot_ready_more(try->locked.slot);
+    equip_shadow(try, supply);
+    equip_ranges(try, supply);
+    return equip_opens(try, supply);
+}
+
+/* ---- Entering and leaving the list ---- */
+
+static uint32_t *
+count_of(dcmi_more *more, dcmi_operation operation)
+{
+    if (operation == DCMI_WRITE_SHARED)
+        return &more->sharers;
+    return dcmi_operation_writes(operation) ? &more->writers : &more->readers;
+}
+
+static void
+enter(attempt *try)
+{
+    dcmi_slot *slot = try->locked.slot;
+    dcmi_more *more = dcmi_slot_more(slot);
+    uint32_t index = more->open_spare - 1;
+    dcmi_open *open = &more->opens[index];
+    more->open_spare = (uint32_t)open->begin;
+    *open = (dcmi_open){
+        .ticket = ++more->tickets << TICKET_INDEX_BITS | index,
+        .begin = try->begin,
+        .end = try->end,
+        .operation = (uint8_t)try->wish->operation,
+        .side = (uint8_t)try->side,
+        .own = (uint8_t)try->own,
+        .is_by_hand = try->wish->is_by_hand,
+    };
+    ++*count_of(more, try->wish->operation);
+    more->parts += is_part(slot, open);
+    try->locked.word += DCMI_WORD_USE;
+    try->open = open;
+}
+
+static void
+leave(dcmi_locked *locked, dcmi_open *open)
+{
+    dcmi_more *more = dcmi_slot_more(locked->slot);
+    --*count_of(more, (dcmi_operation)open->operation);
+    more->parts -= is_part(locked->slot, open);
+    *open = (dcmi_open){.begin = more->open_spare};
+    more->open_spare = (uint32_t)(open - more->opens) + 1;
+    locked->word -= DCMI_WORD_USE;
+}
+
+static dcmi_open *
+find_open(const dcmi_slot *slot, uint64_t ticket)
+{
+    const dcmi_more *more = dcmi_slot_more(slot);
+    uint64_t index = ticket & TICKET_INDEX_MASK;
+    if (ticket == 0 || !(slot->traits & DCMI_TRAIT_MORE) || index >= more->open_capacity)
+        return NULL;
+    return more->opens[index].ticket == ticket ? &more->opens[index] : NULL;
+}
+
+/* ---- The work before: copies, zeros, maps ---- */
+
+static dcmem_result
+copy_range(const attempt *try, uint64_t offset, uint64_t bytes)
+{
+    dcmi_slot *slot = try->locked.slot;
+    dcmem_side other = try->side == DCMEM_SIDE_HOST ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
+    dcmi_spot to, from;
+    dcmem_result result = dcmi_side_spot(&to, slot, try->side, offset);
+    if (!result)
+        result = dcmi_side_spot(&from, slot, other, offset);
+    return result ? result : dcmi_carry(&to, &from, bytes, slot->tag, NULL);
+}
+
+static dcmem_result
+zero_range(const attempt *try, uint64_t offset, uint64_t bytes)
+{
+    dcmi_spot to;
+    dcmem_side side = try->locked.slot->face == DCMI_FACE_SPLIT ? try->side : DCMEM_SIDE_DEVICE;
+    dcmem_result result = dcmi_side_spot(&to, try->locked.slot, side, offset);
+    if (result)
+        return result;
+    dcmem_place place = {.extent = &to.place.extent, .offset = to.place.offset};
+    return dcmi_device_fill(dcmi_pool_device(to.pool), try->locked.slot->tag, &place, bytes, "", 1);
+}
+
+static dcmem_result
+bring_ranges(const attempt *try)
+{
+    uint64_t next;
+    dcmem_result result = DCMEM_OK;
+    for (uint64_t offset = try->begin; offset < try->end && !result; offset = next) {
+        dcmi_state state = dcmi_contents_at(&next, try->locked.slot, offset);
+        next = dcmi_min(next, try->end);
+        dcmi_work work = dcmi_coherence_begin(try->wish->operation, try->own, state).work;
+        if (work == DCMI_WORK_COPY)
+            result = copy_range(try, offset, next - offset);
+        else if (work == DCMI_WORK_ZERO)
+            result = zero_range(try, offset, next - offset);
+    }
+    return result;
+}
+
+static bool
+touches_by_host(const dcmi_slot *slot, dcmem_side side, bool is_by_hand)
+{
+    return side == DCMEM_SIDE_HOST && slot->face != DCMI_FACE_SPLIT && !is_by_hand;
+}
+
+static bool
+needs_driver(const attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    bool is_visited = touches_by_host(slot, try->side, try->wish->is_by_hand);
+    return try->copy_bytes || try->zero_bytes || (is_visited && (slot->face == DCMI_FACE_MAPPED || slot->is_flushed));
+}
+
+/* The units that [begin, end) touches, as an offset in the spot's extent. */
+typedef struct units {
+    uint64_t offset, bytes;
+} units;
+
+static units
+units_of(const dcmi_spot *spot, uint64_t bytes, uint64_t unit)
+{
+    uint64_t begin = dcmi_round_down(spot->place.offset, unit);
+    uint64_t end = dcmi_round_down(spot->place.offset + bytes + unit - 1, unit);
+    return (units){begin, dcmi_min(end, spot->place.extent.bytes) - begin};
+}
+
+static uint32_t
+map_flags(dcmi_operation operation)
+{
+    switch (operation) {
+    case DCMI_READ:
+        return DCMEM_MAP_READ_BIT;
+    case DCMI_WRITE:
+        return DCMEM_MAP_WRITE_BIT | DCMEM_MAP_DISCARD_BIT;
+    default:
+        return DCMEM_MAP_READ_BIT | DCMEM_MAP_WRITE_BIT;
+    }
+}
+
+/* Makes the host see the device's memory. */
+static dcmem_result
+visit_begin(attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    const dcmi_spot *spot = &try->spot;
+    dcmi_device *device = dcmi_pool_device(try->pool);
+    uint64_t bytes = try->end - try->begin;
+    dcmem_result result = DCMEM_OK;
+    if (slot->face == DCMI_FACE_MAPPED)
+        result = dcmi_device_map(&try->open->mapped, device, slot->tag, &spot->place.extent, spot->place.offset, bytes,
+                                 map_flags(try->wish->operation));
+    if (result || !slot->is_flushed)
+        return result;
+
+    /* Writers too: what a flush takes along at the edges of their range must be what the device has there. */
+    units range = units_of(spot, bytes, dcmi_side_unit(slot, try->pool));
+    result = dcmi_device_invalidate(device, slot->tag, &spot->place.extent, range.offset, range.bytes);
+    if (result && try->open->mapped) {
+        /* What counts is why the access cannot be had. */
+        dcmem_detail detail = dcmi_detail_save();
+        (void)dcmi_device_unmap(device, slot->tag, &spot->place.extent, try->open->mapped);
+        dcmi_detail_restore(&detail);
+    }
+    return result;
+}
+
+/* Everything that calls the driver; others wait meanwhile. */
+static dcmem_result
+bring(attempt *try)
+{
+    dcmem_result result = dcmi_slot_bring(&try->locked);
+    if (result)
+        return result;
+    result = bring_ranges(try);
+    if (!result && touches_by_host(try->locked.slot, try->side, try->wish->is_by_hand))
+        result = visit_begin(try);
+    dcmi_slot_brought(&try->locked);
+    return result;
+}
+
+static void
+apply_during(const attempt *try)
+{
+    dcmi_state after[DCMI_STATE_COUNT];
+    for (int state = 0; state < DCMI_STATE_COUNT; state++)
+        after[state] = dcmi_coherence_begin(try->wish->operation, try->own, (dcmi_state)state).during;
+    if (try->copy_bytes)
+        dcmi_contents_map(try->locked.slot, try->begin, try->end, after);
+}
+
+/* ---- Opening ---- */
+
+/* The place of the first byte as the holder of the access will use it. */
+static dcmem_result
+find_spot(attempt *try)
+{
+    bool is_elsewhere = try->wish->is_by_hand || try->wish->operation == DCMI_LOOK;
+    return dcmi_side_spot(&try->spot, try->locked.slot, is_elsewhere ? DCMEM_SIDE_DEVICE : try->side, try->begin);
+}
+
+/* The access enters the list, and leaves it again when the driver fails. */
+static dcmem_result
+settle(attempt *try)
+{
+    dcmem_result result = find_spot(try);
+    if (result)
+        return result;
+    enter(try);
+    if (needs_driver(try))
+        result = bring(try);
+    if (result) {
+        leave(&try->locked, try->open);
+        return result;
+    }
+    apply_during(try);
+    if (try->avoided_bytes && !try->wish->is_by_hand) {
+        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided, 1);
+        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided_bytes, try->avoided_bytes);
+    }
+    return DCMEM_OK;
+}
+
+static dcmi_grant
+grant_of(const attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    dcmi_grant grant = {
+        .buffer = try->wish->view.buffer,
+        .ticket = try->open->ticket,
+        .begin = try->begin,
+        .bytes = try->end - try->begin,
+        .side = try->side,
+        .tag = slot->tag,
+        .pool = try->pool,
+        .spot = try->spot,
+    };
+    if (try->side == DCMEM_SIDE_HOST)
+        grant.host = try->open->mapped ? try->open->mapped : try->spot.place.host;
+    return grant;
+}
+
+typedef struct patience {
+    uint64_t timeout_ns;
+    uint64_t until_ns;
+    bool has_waited;
+} patience;
+
+/* Sleeps until something ended. The lock is not held afterwards. */
+static dcmem_result
+wait_for_others(const attempt *try, patience *wait)
+{
+    uint64_t now = wait->timeout_ns ? dcmi_os_now_ns() : 0;
+    if (!wait->has_waited) {
+        dcmi_pool_add(try->pool, DCMI_COUNTER_access_conflicts, 1);
+        if (!dcmi_size_add(&wait->until_ns, now, wait->timeout_ns))
+            wait->until_ns = UINT64_MAX;
+        wait->has_waited = true;
+    }
+    if (now < wait->until_ns) {
+        dcmi_slot_sleep(&try->locked, wait->until_ns - now);
+        return DCMEM_OK;
+    }
+    dcmi_slot_unlock(&try->locked, false);
+    if (wait->timeout_ns == 0)
+        return dcmi_fail(DCMEM_E_BUSY, "bytes %llu to %llu are in use by another access",
+                         (unsigned long long)try->begin, (unsigned long long)try->end);
+    return dcmi_fail(DCMEM_E_TIMEOUT, "bytes %llu to %llu were in use for %llu ns", (unsigned long long)try->begin,
+                     (unsigned long long)try->end, (unsigned long long)wait->timeout_ns);
+}
+
+/* One look at the slot. False: it was left, to wait or to fetch, and may be looked at again unless *result says no. */
+static bool
+try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
+{
+    *result = dcmi_slot_lock_still(&try->locked, try->wish->view.buffer);
+    if (*result)
+        return false;
+
+    *result = take_range(try);
+    if (!*result)
+        *result = take_side(try);
+    if (!*result && has_conflict(try)) {
+        *result = wait_for_others(try, wait);
+        return false;
+    }
+    if (!*result)
+        *result = survey(try);
+    if (!*result)
+        *result = equip(try, supply);
+    if (!*result && supplies_wanted(supply)) {
+        const dcmi_slot *slot = try->locked.slot;
+        uint64_t bytes = dcmi_slot_bytes(slot);
+        uint64_t alignment = 1ull << slot->alignment_shift;
+        dcmem_manager *manager = dcmi_slot_manager(slot);
+        dcmi_slot_unlock(&try->locked, false);
+        *result = supplies_fetch(supply, manager, bytes, alignment);
+        return false;
+    }
+    if (!*result)
+        *result = settle(try);
+    return true;
+}
+
+dcmem_result
+dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish)
+{
+    attempt try = {.wish = wish};
+    supplies supply = {0};
+    patience wait = {.timeout_ns = wish->timeout_ns};
+    dcmem_result result;
+    bool is_locked;
+    do
+        is_locked = try_open(&result, &try, &supply, &wait);
+    while (!is_locked && !result);
+
+    if (is_locked) {
+        if (!result)
+            *out = grant_of(&try);
+        dcmi_slot_unlock(&try.locked, true);
+    }
+    supplies_fini(&supply);
+    return result;
+}
+
+/* ---- Closing ---- */
+
+/* Makes the device see what the host wrote. */
+static dcmem_result
+visit_end(dcmi_locked *locked, const dcmi_open *open, dcmi_closing closing)
+{
+    const dcmi_slot *slot = locked->slot;
+    dcmi_spot spot;
+    dcmem_result result = dcmi_side_spot(&spot, slot, DCMEM_SIDE_DEVICE, open->begin);
+    if (!result)
+        result = dcmi_slot_bring(locked);
+    if (result)
+        return result;
+
+    dcmi_device *device = dcmi_pool_device(spot.pool);
+    if (slot->is_flushed && closing == DCMI_CLOSE_END && dcmi_operation_writes((dcmi_operation)open->operation)) {
+        units range = units_of(&spot, open->end - open->begin, dcmi_side_unit(slot, spot.pool));
+        result = dcmi_device_flush(device, slot->tag, &spot.place.extent, range.offset, range.bytes);
+    }
+    /* A driver that fails here has ended the map all the same, and the bytes have arrived. */
+    if (!result && open->mapped)
+        (void)dcmi_device_unmap(device, slot->tag, &spot.place.extent, open->mapped);
+    dcmi_slot_brought(locked);
+    return result;
+}
+
+/* Nobody needs the host's memory any more once the host's copy of all bytes is forgotten. */
+static bool
+leaves_shadow(const dcmi_locked *locked, const dcmi_open *open)
+{
+    const dcmi_slot *slot = locked->slot;
+    uint64_t bytes = dcmi_slot_bytes(slot), written;
+    if (open->operation != DCMI_KEEP || open->side != DCMEM_SIDE_DEVICE || !(slot->traits & DCMI_TRAIT_HOST))
+        return false;
+    if (open->begin != 0 || open->end != bytes || dcmi_word_use(locked->word) != 1)
+        return false;
+    return dcmi_contents_sides(&written, slot, 0, bytes) == DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE) || written == 0;
+}
+
+/* What became of the bytes. */
+static void
+apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
+{
+    dcmi_operation operation = (dcmi_operation)open->operation;
+    dcmi_state after[DCMI_STATE_COUNT];
+    if (!dcmi_operation_writes(operation) || closing == DCMI_CLOSE_UNUSED)
+        return;
+    for (int state = 0; state < DCMI_STATE_COUNT; state++)
+        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
+    dcmi_contents_map(slot, open->begin, open->end, after);
+}
+
+dcmem_result
+dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing closing)
+{
+    dcmi_locked locked;
+    dcmi_shadow shadow = {0};
+    dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
+    if (result)
+        return result;
+    dcmi_slot *slot = locked.slot;
+    dcmi_open *open = find_open(slot, ticket);
+    if (!open) {
+        dcmi_slot_unlock(&locked, false);
+        return dcmi_fail(DCMEM_E_WRONG_STATE, "the access is not open; was it ended before?");
+    }
+
+    bool is_visited = touches_by_host(slot, (dcmem_side)open->side, open->is_by_hand);
+    if (is_visited && (open->mapped || slot->is_flushed))
+        result = visit_end(&locked, open, closing);
+    if (result) {
+        dcmi_slot_unlock(&locked, true);
+        return result;
+    }
+
+    apply_end(slot, open, closing);
+    /* Failing leaves the memory where it is, which only costs memory. */
+    if (leaves_shadow(&locked, open))
+        (void)dcmi_shadow_detach(&shadow, slot);
+    bool scrubs = slot->flags & DCMEM_BUFFER_SCRUB;
+    leave(&locked, open);
+    dcmi_slot_unlock(&locked, true);
+    dcmi_shadow_give(&shadow, scrubs);
+    return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_access_pass(const dcmi_wish *wish)
+{
+    dcmi_grant grant;
+    dcmem_result result = dcmi_access_open(&grant, wish);
+    return result ? result : dcmi_access_close(grant.buffer, grant.ticket, DCMI_CLOSE_END);
+}
+
+dcmem_result
+dcmi_access_sides(unsigned *out, const dcmi_grant *grant)
+{
+    dcmi_locked locked;
+    uint64_t written;
+    dcmem_result result = dcmi_slot_lock(&locked, grant->buffer);
+    if (result)
+        return result;
+    *out = dcmi_contents_sides(&written, locked.slot, grant->begin, grant->begin + grant->bytes);
+    dcmi_slot_unlock(&locked, false);
+    return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_access_look(dcmi_spot *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset, dcmem_side preferred)
+{
+    dcmi_locked locked;
+    dcmem_result result = dcmi_slot_lock(&locked, grant->buffer);
+    if (result)
+        return result;
+    uint64_t end, begin = grant->begin + offset;
+    dcmi_state state = dcmi_contents_at(&end, locked.slot, begin);
+    dcmem_side other = preferred == DCMEM_SIDE_HOST ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
+    dcmem_side side = ((unsigned)state & DCMEM_SIDE_BIT(preferred)) ? preferred : other;
+    if (locked.slot->face != DCMI_FACE_SPLIT)
+        side = DCMEM_SIDE_DEVICE;
+    result = dcmi_side_spot(out, locked.slot, side, begin);
+    dcmi_slot_unlock(&locked, false);
+    if (!result)
+        *out_bytes = dcmi_min(end - begin, grant->bytes - offset);
+    return result;
+}

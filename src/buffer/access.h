@@ -1,0 +1,56 @@
+/* access.h: opening and closing the use of a range of bytes on one side: what begin, map, copies and fills all stand on.
+ *
+ * Opening checks the view, waits for conflicting accesses, brings the side up to date and enters the access into the
+ * slot's list; closing says what became of its bytes. In between no lock is held: the entry keeps the bytes in place.
+ * Everything that can run out of memory does so while opening: closing needs none. */
+#ifndef DCMI_ACCESS_H
+#define DCMI_ACCESS_H
+
+#include "buffer/contents.h"
+#include "buffer/side.h"
+
+typedef struct dcmi_wish {
+    dcmem_view view;
+    dcmem_side side;
+    dcmi_operation operation;
+    uint64_t timeout_ns;
+    bool is_by_hand;    /* only the states matter: nobody will touch the memory through this access */
+    bool is_near;       /* the host's side if there is one of its own, else the device's, whatever `side` says */
+    bool needs_shadow;  /* a split host side must exist already */
+} dcmi_wish;
+
+typedef struct dcmi_grant {
+    dcmem_buffer *buffer;
+    uint64_t ticket;
+    uint64_t begin;   /* of the range */
+    uint64_t bytes;
+    dcmem_side side;
+    dcmem_tag tag;
+    dcmi_pool *pool;  /* of the device's side */
+    dcmi_spot spot;   /* its first byte */
+    void *host;       /* the same for the host: side host */
+} dcmi_grant;
+
+dcmem_result dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish);
+
+typedef enum dcmi_closing {
+    DCMI_CLOSE_END,
+    DCMI_CLOSE_ABORT,
+    DCMI_CLOSE_UNUSED /* nothing was done through it: all is as before */
+} dcmi_closing;
+
+/* DCMEM_E_WRONG_STATE for a ticket that is not open. A driver's failure to flush leaves the access open. */
+dcmem_result dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing closing);
+
+/* Opens and closes: for what is done to the states alone. */
+dcmem_result dcmi_access_pass(const dcmi_wish *wish);
+
+/* Of a DCMI_LOOK grant: the sides on which all its bytes are current. */
+dcmem_result dcmi_access_sides(unsigned *out, const dcmi_grant *grant);
+
+/* Of a DCMI_LOOK grant: a place where its bytes from `offset` on are current, on the preferred side if they are on
+ * both, and for how many of them that holds. As long as the grant is open they stay so. */
+dcmem_result dcmi_access_look(dcmi_spot *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset,
+                              dcmem_side preferred);
+
+#endif

@@ -1,0 +1,184 @@
+/* side.c: pools, places and shadows of a slot's two sides. See side.h. */
+#include "buffer/side.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+dcmem_result
+dcmi_side_pool(dcmi_pool **out, const dcmi_slot *slot)
+{
+    dcmi_pool *root = dcmi_pool_resolve(dcmi_slot_manager(slot));
+    if (!root)
+        return dcmem_last_detail()->result;
+    if ((slot->traits & DCMI_TRAIT_KIND) && !(slot->traits & DCMI_TRAIT_IMPORTED))
+        return dcmi_pool_of_kind(out, root, (dcmem_kind)slot->kind);
+    *out = root;
+    return DCMEM_OK;
+}
+
+/* The place of the device side's first byte. */
+static dcmem_result
+device_place(dcmi_place *out, const dcmi_slot *slot, dcmi_pool *pool)
+{
+    if (!(slot->traits & DCMI_TRAIT_IMPORTED))
+        return dcmi_pool_place(out, pool, slot->address);
+    dcmem_extent extent = dcmi_slot_more(slot)->imported;
+    *out = (dcmi_place){.extent = extent, .host = extent.host};
+    return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_side_know_face(dcmi_slot *slot)
+{
+    if (slot->face != DCMI_FACE_UNKNOWN)
+        return DCMEM_OK;
+    dcmi_pool *pool;
+    dcmi_place place;
+    dcmem_result result = dcmi_side_pool(&pool, slot);
+    if (!result)
+        result = device_place(&place, slot, pool);
+    if (result)
+        return result;
+
+    dcmi_device *device = dcmi_pool_device(pool);
+    bool can_map = dcmi_device_has(device, DCMEM_CAP_MAP);
+    if (place.host)
+        slot->face = DCMI_FACE_SHARED;
+    else
+        slot->face = slot->kind == DCMEM_KIND_HOST_VISIBLE && can_map ? DCMI_FACE_MAPPED : DCMI_FACE_SPLIT;
+    slot->is_flushed = slot->face != DCMI_FACE_SPLIT && can_map && device->info.flush_bytes > 0 &&
+                       slot->kind != DCMEM_KIND_HOST && slot->kind != DCMEM_KIND_PINNED;
+    return DCMEM_OK;
+}
+
+/* Whether a pool's memory is the host's own. */
+static bool
+is_host_memory(const dcmi_pool *pool)
+{
+    dcmem_kind kind = dcmi_pool_kind(pool);
+    return kind == DCMEM_KIND_HOST || kind == DCMEM_KIND_PINNED ||
+           dcmi_device_has(dcmi_pool_device(pool), DCMEM_CAP_UNIFIED);
+}
+
+static dcmem_result
+shadow_spot(dcmi_spot *out, const dcmi_slot *slot, dcmi_pool *pool)
+{
+    dcmi_pool *host;
+    dcmi_pool *root = dcmi_pool_resolve(dcmi_pool_manager(pool));
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmem_result result = dcmi_pool_of_kind(&host, root, DCMEM_KIND_HOST);
+    if (result)
+        return result;
+    *out = (dcmi_spot){.pool = host, .is_host = true};
+    return dcmi_pool_place(&out->place, host, dcmi_slot_more(slot)->host_address);
+}
+
+dcmem_result
+dcmi_side_spot(dcmi_spot *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset)
+{
+    dcmi_spot spot = {0};
+    dcmem_result result = dcmi_side_pool(&spot.pool, slot);
+    if (result)
+        return result;
+    if (side == DCMEM_SIDE_HOST && slot->face == DCMI_FACE_SPLIT)
+        result = shadow_spot(&spot, slot, spot.pool);
+    else {
+        spot.is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(spot.pool);
+        result = device_place(&spot.place, slot, spot.pool);
+    }
+    if (result)
+        return result;
+    /* Another device's driver would go past this one's caches. */
+    if (slot->is_flushed && side == DCMEM_SIDE_DEVICE)
+        spot.place.host = NULL;
+    *out = dcmi_spot_at(&spot, offset);
+    return DCMEM_OK;
+}
+
+uint64_t
+dcmi_side_unit(const dcmi_slot *slot, const dcmi_pool *pool)
+{
+    return slot->is_flushed ? dcmi_pool_device(pool)->info.flush_bytes : 1;
+}
+
+dcmem_result
+dcmi_block_scrub(dcmi_pool *pool, uint64_t address, dcmem_tag tag)
+{
+    dcmi_block block;
+    dcmi_spot spot = {.pool = pool};
+    dcmem_result result = dcmi_pool_find(&block, pool, address);
+    if (!result)
+        result = dcmi_pool_place(&spot.place, pool, address);
+    if (!result)
+        result = dcmi_carry_scrub(&spot, block.capacity, tag);
+    return result == DCMEM_E_DEVICE_LOST ? DCMEM_OK : result;
+}
+
+/* ---- Shadows ---- */
+
+dcmem_result
+dcmi_shadow_take(dcmi_shadow *out, dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
+{
+    dcmi_shadow shadow = {0};
+    dcmi_block block;
+    dcmi_pool *root = dcmi_pool_resolve(manager);
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmem_result result = dcmi_pool_of_kind(&shadow.pool, root, DCMEM_KIND_HOST);
+    if (result)
+        return result;
+    shadow.address = dcmi_pool_take(shadow.pool, bytes, alignment);
+    if (!shadow.address) {
+        /* To a pool all memory is its device's; this memory is the host's. */
+        if (dcmem_last_detail()->result == DCMEM_E_NO_MEMORY)
+            return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "host side: %s", dcmem_last_detail()->message);
+        return dcmem_last_detail()->result;
+    }
+    result = dcmi_pool_find(&block, shadow.pool, shadow.address);
+    shadow.capacity = result ? bytes : block.capacity;
+    *out = shadow;
+    return DCMEM_OK;
+}
+
+void
+dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs)
+{
+    dcmi_place place;
+    if (!shadow->address)
+        return;
+    if (scrubs && !dcmi_pool_place(&place, shadow->pool, shadow->address))
+        memset(place.host, 0, shadow->capacity);
+    if (dcmi_pool_give(shadow->pool, shadow->address))
+        dcmi_log(DCMEM_LOG_ERROR, "buffer", "a host side was not given back: %s", dcmem_last_detail()->message);
+}
+
+void
+dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow)
+{
+    dcmi_more *more = dcmi_slot_ready_more(slot);
+    more->host_address = shadow->address;
+    more->host_capacity = shadow->capacity;
+    slot->traits |= DCMI_TRAIT_HOST;
+    dcmi_pool_adjust(shadow->pool, DCMI_GAUGE_HOST_SIDE, (int64_t)shadow->capacity);
+    *shadow = (dcmi_shadow){0};
+}
+
+dcmem_result
+dcmi_shadow_detach(dcmi_shadow *out, dcmi_slot *slot)
+{
+    dcmi_more *more = dcmi_slot_more(slot);
+    dcmi_shadow shadow = {.address = more->host_address, .capacity = more->host_capacity};
+    dcmi_pool *root = dcmi_pool_resolve(dcmi_slot_manager(slot));
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmem_result result = dcmi_pool_of_kind(&shadow.pool, root, DCMEM_KIND_HOST);
+    if (result)
+        return result;
+    more->host_address = more->host_capacity = 0;
+    slot->traits &= ~DCMI_TRAIT_HOST;
+    dcmi_pool_adjust(shadow.pool, DCMI_GAUGE_HOST_SIDE, -(int64_t)shadow.capacity);
+    *out = shadow;
+    return DCMEM_OK;
+}

@@ -1,0 +1,193 @@
+/* transfer.c: bytes into buffers, out of them and between them, and coherence by hand.
+ *
+ * A transfer is accesses (access.c) around copies (carry.c): it conflicts as accesses do, it reads each byte where that
+ * is current, without bringing anything anywhere first, and it writes one side, which is then the only current one. */
+#include "base/size.h"
+#include "buffer/access.h"
+
+static dcmem_side
+other_side(dcmem_side side)
+{
+    return side == DCMEM_SIDE_HOST ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
+}
+
+/* What was not begun has not hurt the bytes that are there. */
+static dcmem_result
+close_written(const dcmi_grant *grant, dcmem_result result, bool has_begun)
+{
+    if (!result)
+        return dcmi_access_close(grant->buffer, grant->ticket, DCMI_CLOSE_END);
+    dcmem_detail cause = dcmi_detail_save();
+    (void)dcmi_access_close(grant->buffer, grant->ticket, has_begun ? DCMI_CLOSE_ABORT : DCMI_CLOSE_UNUSED);
+    dcmi_detail_restore(&cause);
+    return result;
+}
+
+/* Ending what only read cannot fail but for a manager that ends meanwhile; why the transfer failed counts more. */
+static dcmem_result
+close_read(const dcmi_grant *grant, dcmem_result result)
+{
+    dcmem_detail cause = dcmi_detail_save();
+    dcmem_result closed = dcmi_access_close(grant->buffer, grant->ticket, DCMI_CLOSE_END);
+    if (!result)
+        return closed;
+    dcmi_detail_restore(&cause);
+    return result;
+}
+
+/* From wherever each byte is current to `to`. */
+static dcmem_result
+carry_out(const dcmi_spot *to, const dcmi_grant *from, dcmem_side preferred, bool *has_begun)
+{
+    uint64_t piece;
+    dcmem_result result = DCMEM_OK;
+    for (uint64_t offset = 0; offset < from->bytes && !result; offset += piece) {
+        dcmi_spot spot, at = dcmi_spot_at(to, offset);
+        result = dcmi_access_look(&spot, &piece, from, offset, preferred);
+        if (!result)
+            result = dcmi_carry(&at, &spot, piece, from->tag, has_begun);
+    }
+    return result;
+}
+
+/* ---- Copies ---- */
+
+static dcmem_result
+check_pair(dcmem_view to, dcmem_view from)
+{
+    dcmi_locked locked;
+    const dcmem_view *views[] = {&to, &from};
+    for (int i = 0; i < 2; i++) {
+        dcmem_result result = dcmi_slot_lock(&locked, views[i]->buffer);
+        if (result)
+            return result;
+        dcmi_slot_unlock(&locked, false);
+    }
+    if (to.bytes != from.bytes)
+        return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "from %llu bytes to %llu", (unsigned long long)from.bytes,
+                         (unsigned long long)to.bytes);
+    uint64_t apart = to.offset > from.offset ? to.offset - from.offset : from.offset - to.offset;
+    if (to.buffer == from.buffer && apart < to.bytes)
+        return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "the views overlap: %llu bytes from %llu and from %llu",
+                         (unsigned long long)to.bytes, (unsigned long long)from.offset, (unsigned long long)to.offset);
+    return DCMEM_OK;
+}
+
+/* Bytes that are in the host's memory go to the host's side, if there is one; others stay with the devices. */
+static dcmem_result
+open_nearest(dcmi_grant *out, dcmem_view to, const dcmi_grant *from)
+{
+    unsigned sides;
+    dcmem_result result = dcmi_access_sides(&sides, from);
+    if (result)
+        return result;
+    dcmi_wish wish = {.view = to, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
+    wish.is_near = from->spot.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
+    return dcmi_access_open(out, &wish);
+}
+
+dcmem_result
+dcmem_buffer_copy(dcmem_view to, dcmem_view from)
+{
+    dcmem_result result = check_pair(to, from);
+    if (result)
+        return result;
+    dcmi_grant source, target;
+    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK};
+    result = dcmi_access_open(&source, &look);
+    if (result)
+        return result;
+    result = open_nearest(&target, to, &source);
+    if (!result) {
+        bool has_begun = false;
+        result = carry_out(&target.spot, &source, target.side, &has_begun);
+        result = close_written(&target, result, has_begun);
+    }
+    return close_read(&source, result);
+}
+
+dcmem_result
+dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
+{
+    DCMI_REQUIRE(from);
+    dcmi_grant target;
+    dcmi_wish wish = {.view = to, .operation = DCMI_WRITE, .timeout_ns = timeout_ns, .is_near = true};
+    dcmem_result result = dcmi_access_open(&target, &wish);
+    if (result)
+        return result;
+    bool has_begun = false;
+    dcmi_spot spot = dcmi_spot_host(from);
+    result = dcmi_carry(&target.spot, &spot, target.bytes, target.tag, &has_begun);
+    return close_written(&target, result, has_begun);
+}
+
+dcmem_result
+dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
+{
+    DCMI_REQUIRE(to);
+    dcmi_grant source;
+    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK, .timeout_ns = timeout_ns};
+    dcmem_result result = dcmi_access_open(&source, &look);
+    if (result)
+        return result;
+    bool has_begun = false;
+    dcmi_spot spot = dcmi_spot_host(to);
+    result = carry_out(&spot, &source, DCMEM_SIDE_HOST, &has_begun);
+    return close_read(&source, result);
+}
+
+/* ---- Fill ---- */
+
+dcmem_result
+dcmem_buffer_fill(dcmem_view view, const void *pattern, uint32_t pattern_bytes)
+{
+    DCMI_REQUIRE(pattern && pattern_bytes >= 1 && pattern_bytes <= 16);
+    if (view.bytes % pattern_bytes)
+        return dcmi_fail(DCMEM_E_MISALIGNED, "%llu bytes are no whole number of patterns of %u",
+                         (unsigned long long)view.bytes, pattern_bytes);
+    dcmi_grant target;
+    dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
+    dcmem_result result = dcmi_access_open(&target, &wish);
+    if (result)
+        return result;
+    result = dcmi_carry_fill(&target.spot, target.bytes, pattern, pattern_bytes, target.tag);
+    return close_written(&target, result, true);
+}
+
+/* ---- Coherence by hand ---- */
+
+dcmem_result
+dcmem_buffer_prefetch(dcmem_view view, dcmem_side side)
+{
+    DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
+    return dcmi_access_pass(&(dcmi_wish){.view = view, .side = side, .operation = DCMI_READ, .is_by_hand = true});
+}
+
+dcmem_result
+dcmem_buffer_synchronize(dcmem_view view)
+{
+    dcmi_grant host;
+    dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_HOST, .operation = DCMI_READ, .is_by_hand = true};
+    dcmem_result result = dcmi_access_open(&host, &wish);
+    if (result)
+        return result;
+    /* With the first still open nobody writes in between. */
+    wish.side = DCMEM_SIDE_DEVICE;
+    return close_read(&host, dcmi_access_pass(&wish));
+}
+
+dcmem_result
+dcmem_buffer_mark_dirty(dcmem_view view, dcmem_side side)
+{
+    DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
+    return dcmi_access_pass(&(dcmi_wish){
+        .view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true});
+}
+
+dcmem_result
+dcmem_buffer_invalidate(dcmem_view view, dcmem_side side)
+{
+    DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
+    return dcmi_access_pass(
+        &(dcmi_wish){.view = view, .side = other_side(side), .operation = DCMI_KEEP, .is_by_hand = true});
+}
