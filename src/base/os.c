@@ -22,9 +22,13 @@
 
 #define NO_LIMIT UINT64_MAX
 
+bool (*dcmi_os_fault)(const char *what);
+
 void *
 dcmi_os_reserve(uint64_t bytes)
 {
+    if (dcmi_os_fault && dcmi_os_fault("reserve of the library"))
+        return NULL;
     void *address = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return address == MAP_FAILED ? NULL : address;
 }

@@ -15,6 +15,9 @@
 void *dcmi_os_reserve(uint64_t bytes);
 void dcmi_os_unreserve(void *address, uint64_t bytes);
 
+/* Asked before each reservation where it is set; true makes it fail. NULL, but for tests of what follows then. */
+extern bool (*dcmi_os_fault)(const char *what);
+
 /* Forgets the contents of whole pages inside the range: they read as zero and cost nothing. */
 void dcmi_os_forget(void *address, uint64_t bytes);
 
