@@ -87,6 +87,9 @@ int bench_resident_child(int argc, char **argv);
 /* Bytes of a file; 0 when there is none. */
 uint64_t bench_file_bytes(const char *path);
 
+/* Bytes of a library that are loaded: without symbols and debug information; 0 for what is no library. */
+uint64_t bench_loaded_bytes(const char *path);
+
 /* ---- Random sizes ---- */
 
 /* A stream of its own: the same for every contender. */

@@ -8,10 +8,12 @@
 #include "cli/numbers.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -28,6 +30,25 @@ bench_file_bytes(const char *path)
 {
     struct stat info;
     return stat(path, &info) ? 0 : (uint64_t)info.st_size;
+}
+
+uint64_t
+bench_loaded_bytes(const char *path)
+{
+    Elf64_Ehdr head = {.e_phnum = 0};
+    uint64_t bytes = 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    bool is_elf = file >= 0 && pread(file, &head, sizeof head, 0) == sizeof head &&
+                  memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && head.e_ident[EI_CLASS] == ELFCLASS64;
+    for (unsigned i = 0; is_elf && i < head.e_phnum; i++) {
+        Elf64_Phdr part;
+        off_t at = (off_t)(head.e_phoff + i * sizeof part);
+        if (pread(file, &part, sizeof part, at) == sizeof part && part.p_type == PT_LOAD)
+            bytes += part.p_filesz;
+    }
+    if (file >= 0)
+        close(file);
+    return bytes;
 }
 
 static bool

@@ -121,8 +121,11 @@ bench_print_json(json_writer *json, const bench_result *result, const bench_sett
     json_key(json, "ratios");
     print_peers(json, result, true);
     print_beside(json, result);
-    if (result->which->field == BENCH_FIELD_LIBRARIES && outcome->dcmem >= 0)
-        json_field_unsigned(json, "file_bytes", bench_file_bytes(result->samples.who[outcome->dcmem].allocator->path));
+    if (result->which->field == BENCH_FIELD_LIBRARIES && outcome->dcmem >= 0) {
+        const char *path = result->samples.who[outcome->dcmem].allocator->path;
+        json_field_unsigned(json, "file_bytes", bench_file_bytes(path));
+        json_field_unsigned(json, "loaded_bytes", bench_loaded_bytes(path));
+    }
     json_field_number(json, "spread", outcome->spread);
     json_field_unsigned(json, "rounds", result->samples.rounds);
     json_field_string(json, "policy", setting->policy);
