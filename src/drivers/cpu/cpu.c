@@ -119,6 +119,15 @@ check_options(const dcmem_open *options)
     return DCMEM_OK;
 }
 
+/* Without a word: nobody could do anything about it. A second time, because what made the system refuse the first may
+ * have been another thread's. */
+static void
+device_unmap(cpu_device *device)
+{
+    if (dcmi_cpu_calls.unmap(device, sizeof *device))
+        (void)dcmi_cpu_calls.unmap(device, sizeof *device);
+}
+
 static dcmem_result
 cpu_open(void **out_device, const dcmem_backend *backend, const dcmem_open *options)
 {
@@ -142,7 +151,7 @@ cpu_open(void **out_device, const dcmem_backend *backend, const dcmem_open *opti
     return DCMEM_OK;
 
 undo_device:
-    (void)dcmi_cpu_calls.unmap(device, sizeof *device); /* The failure is known already. */
+    device_unmap(device);
     return result;
 }
 
@@ -152,7 +161,7 @@ cpu_close(void *handle)
     cpu_device *device = handle;
     devices_remove(device);
     dcmi_cpu_memory_fini(&device->memory);
-    (void)dcmi_cpu_calls.unmap(device, sizeof *device); /* Nobody could do anything about it. */
+    device_unmap(device);
 }
 
 /* Of the chosen node where there are several, else of the machine; never more than the control group allows. */

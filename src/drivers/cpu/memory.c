@@ -57,16 +57,16 @@ unmap(dcmi_cpu_memory *memory, dcmi_range range)
 void
 dcmi_cpu_memory_fini(dcmi_cpu_memory *memory) DCMI_UNCHECKED
 {
-    /* Nobody else is here any more, and what cannot be unmapped now never can. */
-    for (uint32_t i = 0; i < memory->orphan_count; i++)
-        (void)dcmi_cpu_calls.unmap(pointer(memory->orphans[i].begin), dcmi_range_bytes(memory->orphans[i]));
     for (uint32_t i = 0; i < DCMI_WINDOW_COUNT; i++) {
         const dcmi_window *window = &memory->windows.at[i];
         if (!window->end)
             continue;
-        (void)dcmi_cpu_calls.unmap(pointer(window->committed), window->end - window->committed);
         atomic_fetch_sub_explicit(&open_windows, 1, memory_order_relaxed);
+        (void)unmap(memory, (dcmi_range){window->committed, window->end}); /* Refused: it is an orphan now. */
     }
+    /* Nobody else is here any more, and what cannot be unmapped now never can. */
+    for (uint32_t i = 0; i < memory->orphan_count; i++)
+        (void)dcmi_cpu_calls.unmap(pointer(memory->orphans[i].begin), dcmi_range_bytes(memory->orphans[i]));
 }
 
 /* Maps whole pages at an alignment: too much of them, cut to size. */
