@@ -14,6 +14,11 @@ export LC_ALL=C
 : "${DCMEM_BUILD_DIR:=$DCMEM_SOURCE_DIR/build/release}"
 export DCMEM_SOURCE_DIR DCMEM_BUILD_DIR
 
+# Tests leave files where they are: in a folder that ends with the program.
+shell_scratch=$(mktemp -d)
+trap 'rm -rf "$shell_scratch"' EXIT
+cd "$shell_scratch" || exit 1
+
 skip() {
     printf 'skipped: %s\n' "$*"
     exit 77
@@ -56,7 +61,7 @@ run_tests() {
     done
     [ ${#names[@]} -gt 0 ] || exit 0
 
-    local failed=0
+    local passed=0 failed=0 skipped=0
     echo "[==========] Running ${#names[@]} test(s)."
     for name in "${names[@]}"; do
         echo "[ RUN      ] ${name#*test_}"
@@ -64,10 +69,15 @@ run_tests() {
         (set -e && "$name")
         rc=$?
         case $rc in
-        0) echo "[       OK ] ${name#*test_}" ;;
-        77) echo "[  SKIPPED ] ${name#*test_}" ;;
-        *) echo "[  FAILED  ] ${name#*test_}" && failed=1 ;;
+        0) echo "[       OK ] ${name#*test_}" && passed=$((passed + 1)) ;;
+        77) echo "[  SKIPPED ] ${name#*test_}" && skipped=$((skipped + 1)) ;;
+        *) echo "[  FAILED  ] ${name#*test_}" && failed=$((failed + 1)) ;;
         esac
     done
-    exit $failed
+    echo "[==========] ${#names[@]} test(s) run."
+    echo "[  PASSED  ] $passed test(s)."
+    [ $skipped = 0 ] || echo "[  SKIPPED ] $skipped test(s)."
+    [ $failed = 0 ] || echo "[  FAILED  ] $failed test(s)."
+    [ $failed = 0 ]
+    exit
 }

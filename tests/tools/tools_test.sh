@@ -290,6 +290,17 @@ test_the_runner_counts_tests_that_a_dead_program_still_owed() {
     expect_said "killed by signal 11 in b"
 }
 
+test_the_runner_does_not_count_the_tests_of_a_child() {
+    runner_says "2 passed, 0 failed, 1 skipped" 'echo "[==========] Running 3 test(s)."
+        echo "[ RUN      ] a"
+        echo "[==========] Running 1 test(s)."; echo "[ RUN      ] a"; echo "[  FAILED  ] a"
+        echo "[==========] 1 test(s) run."; echo "[  PASSED  ] 0 test(s)."
+        echo "[       OK ] a"
+        echo "[ RUN      ] b"; echo "[       OK ] b"; echo "[ RUN      ] c"; echo "[  SKIPPED ] c"
+        echo "[==========] 3 test(s) run."; echo "[  PASSED  ] 2 test(s)."
+        echo "[  SKIPPED ] 1 test(s), listed below:"; echo "[  SKIPPED ] c"'
+}
+
 test_the_runner_does_not_believe_a_program_that_leaves_early() {
     runner_says "0 passed, 2 failed, 0 skipped" 'echo "[==========] Running 2 test(s)."; exit 0'
 }
