@@ -46,8 +46,8 @@ choose_cases(request *asked, int count, char **words)
         for (unsigned i = 0; i < bench_case_count; i++)
             names[i] = bench_cases[i].name;
         const char *nearest = options_nearest(words[word], names);
-        cli_complain("bench", "there is no case '%s'%s%s%s; 'dcmem bench --list' shows them all.", words[word],
-                     nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+        cli_complain("bench", "there is no case '%s'%s%s%s. 'dcmem bench --list' shows them all.", words[word],
+                     nearest ? "; the nearest is '" : "", nearest ? nearest : "", nearest ? "'" : "");
         free(names);
         return false;
     }
@@ -290,9 +290,9 @@ bench_main(int argc, char **argv)
         print_list();
         return cli_finish("bench", CLI_OK);
     }
-    if (!check_only(asked.only) || !choose_cases(&asked, operands, argv))
-        return CLI_USAGE;
-    int code = run(&asked);
+    int code = CLI_USAGE;
+    if (check_only(asked.only) && choose_cases(&asked, operands, argv))
+        code = run(&asked);
     free(asked.wanted);
     return cli_finish("bench", code);
 }

@@ -192,7 +192,7 @@ TEST(bench_command__a_further_peer_can_be_named)
 
 TEST(bench_command__refuses_what_it_does_not_know)
 {
-    expect_run("chrun", 2, "did you mean 'churn'");
+    expect_run("chrun", 2, "the nearest is 'churn'");
     expect_run("--only tcmaloc", 2, "there is no peer 'tcmaloc'");
     expect_run("--rounds 0", 2, "--rounds");
     expect_run("--policy greedy", 2, "--policy");
