@@ -329,7 +329,7 @@ typedef struct dcmem_sweep_report {
  * it, and so on. After each run these must hold: act failed only if a call was made to fail; check found nothing;
  * dcmem_manager_check() found nothing; after the manager's end nothing is acquired and it had no leak. Stops at the
  * first that does not. `out` may be NULL.
- * Threads: one sweep at a time in a process. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY (a sweep is running),
+ * Threads: one sweep at a time in a process. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY (another was started),
  * DCMEM_E_LIMIT (most_runs), whatever setup fails with, DCMEM_E_LEAKED, and DCMEM_E_WRONG_STATE for the rest; the
  * detail says in one line which run, which call failed, and what was wrong. */
 DCMEM_API dcmem_result dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep);

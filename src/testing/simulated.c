@@ -340,7 +340,7 @@ simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to, cons
     (void)call;
     device *dev = handle;
     for (uint64_t done = 0, now; done < bytes; done += now) {
-        uint8_t *target, *source;
+        uint8_t *target = NULL, *source = NULL;
         now = bytes - done;
         dcmem_result result = locate(&target, &now, dev, to, done);
         if (!result)
@@ -360,7 +360,7 @@ simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint
     device *dev = handle;
     const uint8_t *byte_of = pattern;
     for (uint64_t done = 0, now; done < bytes; done += now) {
-        uint8_t *target;
+        uint8_t *target = NULL;
         now = bytes - done;
         dcmem_result result = locate(&target, &now, dev, to, done);
         if (result)
@@ -639,7 +639,7 @@ register_locked(void)
     for (int i = 0; i < DCMEM_SIMULATED_DEVICE_COUNT; i++)
         profiles[i] = dcmem_simulated_profile_of((dcmem_simulated_device)i);
 
-    dcmem_backend *made;
+    dcmem_backend *made = NULL;
     dcmem_result result = dcmem_simulated_create(&made, profiles, DCMEM_SIMULATED_DEVICE_COUNT);
     if (result)
         return result;

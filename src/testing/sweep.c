@@ -11,9 +11,10 @@
 
 #define MOST_RUNS 100000u
 
-/* Of the one sweep that may run in a process. Any thread of the program under test may ask. */
+/* Of the one sweep that may run in a process. Any thread of the program under test may ask. A test that fails may jump
+ * out of a sweep and never come back, so a new sweep takes over, and an older one that does come back notices. */
 static struct {
-    _Atomic bool is_taken;
+    _Atomic uint64_t newest; /* number of the sweep that runs */
     _Atomic bool is_armed;
     _Atomic bool is_lasting; /* all calls from fail_at on, not it alone */
     _Atomic uint64_t fail_at;
@@ -24,6 +25,7 @@ static struct {
 
 typedef struct sweeping {
     const dcmem_sweep *sweep;
+    uint64_t number;
     dcmem_sweep_report report;
     dcmem_result result; /* of the first problem */
     char problem[160];
@@ -168,6 +170,8 @@ act(sweeping *state, dcmem_sweep_run *run, uint64_t fail_at, bool is_lasting)
     arm(fail_at, is_lasting);
     run->result = state->sweep->act(run);
     disarm(run);
+    if (atomic_load(&point.newest) != state->number)
+        note(state, DCMEM_E_BUSY, "another sweep was started before this one ended");
     dcmem_fake_set_gate(run->fake, NULL, NULL);
 
     state->report.refused += run->result != DCMEM_OK;
@@ -254,12 +258,10 @@ dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep)
     REQUIRE(!out || out->size == sizeof *out);
     REQUIRE(sweep && sweep->size == sizeof *sweep && sweep->act);
     REQUIRE(!sweep->over || !sweep->profile);
-    if (atomic_exchange(&point.is_taken, true))
-        return dcmem_backend_fail(DCMEM_E_BUSY, "sweep", 0, "a sweep is running");
-
-    sweeping state = {.sweep = sweep, .report = {.size = sizeof state.report}};
+    sweeping state = {.sweep = sweep,
+                      .number = atomic_fetch_add(&point.newest, 1) + 1,
+                      .report = {.size = sizeof state.report}};
     dcmem_result result = sweep_all(&state);
-    atomic_store(&point.is_taken, false);
     if (out)
         *out = state.report;
     return result;
