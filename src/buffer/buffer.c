@@ -65,19 +65,19 @@ slot_init(dcmi_slot *slot, dcmem_manager *manager, uint64_t bytes, uint64_t addr
     slot->address = address;
     slot->traits = 0;
     slot->flags = 0;
+    slot->face = DCMI_FACE_UNKNOWN;
+    slot->is_flushed = false;
     slot->kind = DCMEM_KIND_DEVICE;
     slot->tag = 0;
     slot->alignment_shift = ALIGNMENT_SHIFT;
     slot->state = DCMI_STATE_UNWRITTEN;
-    slot->face = DCMI_FACE_UNKNOWN;
-    slot->is_flushed = false;
     slot->priority = 0;
 }
 
 static void
 slot_set_options(dcmi_slot *slot, const dcmem_buffer_options *options)
 {
-    slot->flags = options->flags;
+    slot->flags = (uint16_t)options->flags;
     slot->kind = (uint8_t)options->kind;
     slot->tag = (uint8_t)options->tag;
     slot->priority = options->priority;
@@ -105,18 +105,18 @@ zero_all(dcmi_slot *slot)
 }
 
 /* Counts a buffer and makes it live. */
-static dcmem_buffer *
-slot_begin(dcmi_slot *slot, dcmi_pool *pool)
+static void
+slot_begin(dcmi_slot *slot, const dcmem_buffer *buffer, dcmi_pool *pool)
 {
     if (slot->tag)
         dcmi_pool_tag(pool, slot->tag, (int64_t)dcmi_slot_bytes(slot), 1);
     dcmi_pool_add(pool, DCMI_COUNTER_buffers_created, 1);
-    return dcmi_slot_publish(slot, (slot->traits & DCMI_TRAIT_SCRUB) ? DCMI_WORD_CAREFUL : 0);
+    dcmi_slot_publish(slot, buffer, (slot->traits & DCMI_TRAIT_SCRUB) ? DCMI_WORD_CAREFUL : 0);
 }
 
 /* A block and a slot for it. The slot comes last: taking a block may call the user, who may use up the slots. */
 static dcmem_result
-make_block(dcmi_slot **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buffer_options *options)
+make_block(dcmem_buffer **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buffer_options *options)
 {
     dcmi_thread *thread = dcmi_thread_get();
     if (!thread)
@@ -128,18 +128,20 @@ make_block(dcmi_slot **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buffer_
     dcmem_result result = dcmi_slot_refill(thread);
     if (result)
         goto undo_address;
-    dcmi_slot *slot = dcmi_slot_pop(thread);
+    dcmem_buffer *buffer = dcmi_slot_pop(thread);
+    dcmi_slot *slot = dcmi_slot_popped(buffer);
     slot_init(slot, dcmi_pool_manager(pool), bytes, address);
     slot_set_options(slot, options);
     if (options->flags & DCMEM_BUFFER_ZEROED)
         result = zero_all(slot);
     if (result)
         goto undo_slot;
-    *out = slot;
+    slot_begin(slot, buffer, pool);
+    *out = buffer;
     return DCMEM_OK;
 
 undo_slot:
-    dcmi_slot_give(slot, thread);
+    dcmi_slot_unpop(buffer, thread);
 undo_address:;
     dcmem_detail cause = dcmi_detail_save();
     (void)dcmi_pool_give(pool, address); /* taken just now: only a driver that fails twice can fail here */
@@ -162,15 +164,7 @@ create_slowly(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, const 
         return dcmem_last_detail()->result;
     if (known.kind != DCMEM_KIND_DEVICE)
         result = dcmi_pool_of_kind(&pool, pool, known.kind);
-    if (result)
-        return result;
-
-    dcmi_slot *slot;
-    result = make_block(&slot, pool, bytes, &known);
-    if (result)
-        return result;
-    *out = slot_begin(slot, pool);
-    return DCMEM_OK;
+    return result ? result : make_block(out, pool, bytes, &known);
 }
 
 dcmem_result
@@ -183,10 +177,12 @@ dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, 
     if (DCMI_UNLIKELY(!address))
         return create_slowly(out, manager, bytes, NULL);
 
-    dcmi_slot *slot = dcmi_slot_pop(thread);
+    dcmem_buffer *buffer = dcmi_slot_pop(thread);
+    dcmi_slot *slot = dcmi_slot_popped(buffer);
     slot_init(slot, manager, bytes, address);
+    dcmi_slot_publish(slot, buffer, 0);
     dcmi_count_add(&dcmi_cache_current->buffers_created, 1);
-    *out = dcmi_slot_publish(slot, 0);
+    *out = buffer;
     return DCMEM_OK;
 }
 
@@ -242,7 +238,8 @@ dcmem_buffer_import(dcmem_buffer **out, dcmem_manager *manager, void *host, uint
         return result;
     }
 
-    dcmi_slot *slot = dcmi_slot_pop(thread);
+    dcmem_buffer *buffer = dcmi_slot_pop(thread);
+    dcmi_slot *slot = dcmi_slot_popped(buffer);
     slot_init(slot, manager, bytes, 0);
     slot->kind = (uint8_t)extent.kind;
     slot->traits |= DCMI_TRAIT_IMPORTED;
@@ -251,7 +248,8 @@ dcmem_buffer_import(dcmem_buffer **out, dcmem_manager *manager, void *host, uint
     more->imported = extent;
     more->imported.host = host;
     dcmi_pool_adjust(root, DCMI_GAUGE_IMPORTED, (int64_t)bytes);
-    *out = slot_begin(slot, root);
+    slot_begin(slot, buffer, root);
+    *out = buffer;
     return DCMEM_OK;
 }
 
@@ -343,7 +341,7 @@ dcmem_buffer_destroy(dcmem_buffer *buffer)
     if (DCMI_UNLIKELY(slot->traits) || DCMI_UNLIKELY(!dcmi_pool_give_hot(dcmi_slot_manager(slot), slot->address)))
         return dispose(slot);
 
-    thread->slots[thread->slot_count++] = dcmi_slot_index(slot);
+    thread->slots[thread->slot_count++] = dcmi_slot_after(buffer);
     dcmi_count_add(&dcmi_cache_current->buffers_destroyed, 1);
     return DCMEM_OK;
 }

@@ -52,15 +52,28 @@ dcmi_handle_refuse(const dcmem_buffer *buffer)
 
 /* ---- The table ---- */
 
+/* What the next buffer in the slot will be called. */
+static uint64_t
+next_handle(uint32_t index)
+{
+    uint32_t generation = dcmi_word_generation(atomic_load_explicit(&dcmi_slots.slots[index].word, memory_order_relaxed));
+    uint32_t next = generation < DCMI_GENERATION_FIRST ? DCMI_GENERATION_FIRST : generation + 1;
+    return (uint64_t)next << 32 | (index + 1);
+}
+
+static void
+list_push(uint64_t handle) DCMI_REQUIRES(lock)
+{
+    dcmi_slots.slots[(uint32_t)handle - 1].address = spare;
+    spare = (uint32_t)handle;
+}
+
 static void
 give_all(dcmi_thread *thread)
 {
     dcmi_lock_take(&lock);
-    while (thread->slot_count) {
-        uint32_t index = thread->slots[--thread->slot_count];
-        dcmi_slots.slots[index].address = spare;
-        spare = index + 1;
-    }
+    while (thread->slot_count)
+        list_push(thread->slots[--thread->slot_count]);
     dcmi_lock_drop(&lock);
 }
 
@@ -115,9 +128,8 @@ static void
 refill_locked(dcmi_thread *thread) DCMI_REQUIRES(lock)
 {
     while (spare && thread->slot_count < BATCH) {
-        uint32_t index = spare - 1;
-        spare = (uint32_t)dcmi_slots.slots[index].address;
-        thread->slots[thread->slot_count++] = index;
+        thread->slots[thread->slot_count++] = next_handle(spare - 1);
+        spare = (uint32_t)dcmi_slots.slots[spare - 1].address;
     }
     if (thread->slot_count)
         return;
@@ -127,7 +139,7 @@ refill_locked(dcmi_thread *thread) DCMI_REQUIRES(lock)
     uint32_t count = left < BATCH ? left : BATCH;
     /* The last one is taken first: then they are used in the order in which they lie. */
     for (uint32_t i = count; i > 0; i--)
-        thread->slots[thread->slot_count++] = first + i - 1;
+        thread->slots[thread->slot_count++] = next_handle(first + i - 1);
     atomic_store(&high, first + count);
 }
 
@@ -156,10 +168,8 @@ static void
 give_batch(dcmi_thread *thread)
 {
     dcmi_lock_take(&lock);
-    for (uint32_t i = 0; i < BATCH; i++) {
-        dcmi_slots.slots[thread->slots[i]].address = spare;
-        spare = thread->slots[i] + 1;
-    }
+    for (uint32_t i = 0; i < BATCH; i++)
+        list_push(thread->slots[i]);
     dcmi_lock_drop(&lock);
     thread->slot_count -= BATCH;
     for (uint32_t i = 0; i < thread->slot_count; i++)
@@ -167,21 +177,25 @@ give_batch(dcmi_thread *thread)
 }
 
 void
-dcmi_slot_give(dcmi_slot *slot, dcmi_thread *thread)
+dcmi_slot_unpop(dcmem_buffer *buffer, dcmi_thread *thread)
 {
-    if (dcmi_word_generation(atomic_load_explicit(&slot->word, memory_order_relaxed)) > DCMI_GENERATION_LAST)
-        return;
-    uint32_t index = dcmi_slot_index(slot);
     if (thread) {
         if (thread->slot_count == DCMI_THREAD_SLOTS)
             give_batch(thread);
-        thread->slots[thread->slot_count++] = index;
+        thread->slots[thread->slot_count++] = (uintptr_t)buffer;
         return;
     }
     dcmi_lock_take(&lock);
-    slot->address = spare;
-    spare = index + 1;
+    list_push((uintptr_t)buffer);
     dcmi_lock_drop(&lock);
+}
+
+void
+dcmi_slot_give(dcmi_slot *slot, dcmi_thread *thread)
+{
+    uint32_t generation = dcmi_word_generation(atomic_load_explicit(&slot->word, memory_order_relaxed));
+    if (generation <= DCMI_GENERATION_LAST)
+        dcmi_slot_unpop((dcmem_buffer *)(uintptr_t)next_handle(dcmi_slot_index(slot)), thread);
 }
 
 void

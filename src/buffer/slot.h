@@ -72,16 +72,15 @@ typedef struct dcmi_slot {
     _Atomic uint64_t bytes;
     uint64_t address; /* the block's; of a free slot in the common list: the next one's index */
     uint32_t traits;
-    uint32_t flags; /* DCMEM_BUFFER_* */
+    uint16_t flags;  /* DCMEM_BUFFER_* */
+    uint8_t face;    /* dcmi_face */
+    bool is_flushed; /* the host's view of the memory is not coherent with the device's */
     uint8_t kind;
     uint8_t tag;
     uint8_t alignment_shift;
-    uint8_t state;    /* of every byte, or DCMI_STATE_RANGES */
-    uint8_t face;     /* dcmi_face */
-    bool is_flushed;  /* the host's view of the memory is not coherent with the device's */
-    uint8_t reserved[2];
+    uint8_t state; /* of every byte, or DCMI_STATE_RANGES */
     int32_t priority;
-    uint8_t unused[12];
+    uint8_t unused[16];
 } dcmi_slot;
 
 _Static_assert(sizeof(dcmi_slot) == 64, "create and destroy touch one cache line");
@@ -200,30 +199,44 @@ DCMI_COLD dcmem_result dcmi_handle_refuse(const dcmem_buffer *buffer);
 
 /* ---- Taking and giving slots ---- */
 
-/* The first one of the thread's spare slots is made ready; the thread must have one. */
-static inline dcmi_slot *
+/* The handle that the next buffer will have; the thread has one. */
+static inline dcmem_buffer *
 dcmi_slot_pop(dcmi_thread *thread)
 {
-    return &dcmi_slots.slots[thread->slots[--thread->slot_count]];
+    return (dcmem_buffer *)(uintptr_t)thread->slots[--thread->slot_count];
 }
 
-/* Makes the slot a live buffer's: the last of the stores. Its handle. `flags`: none or CAREFUL. */
-static inline dcmem_buffer *
-dcmi_slot_publish(dcmi_slot *slot, uint64_t flags)
+/* Its slot. */
+static inline dcmi_slot *
+dcmi_slot_popped(const dcmem_buffer *buffer)
 {
-    uint32_t generation = dcmi_word_generation(atomic_load_explicit(&slot->word, memory_order_relaxed)) + 1;
-    if (DCMI_UNLIKELY(generation < DCMI_GENERATION_FIRST))
-        generation = DCMI_GENERATION_FIRST;
-    atomic_store_explicit(&slot->word, (uint64_t)generation << 32 | flags, memory_order_release);
-    return dcmi_slot_handle(slot, generation);
+    return &dcmi_slots.slots[(uint32_t)(uintptr_t)buffer - 1u];
+}
+
+/* Makes it a live buffer: the last of the stores. `flags`: none or CAREFUL. */
+static inline void
+dcmi_slot_publish(dcmi_slot *slot, const dcmem_buffer *buffer, uint64_t flags)
+{
+    uint64_t word = ((uintptr_t)buffer & ~(uint64_t)UINT32_MAX) | flags;
+    atomic_store_explicit(&slot->word, word, memory_order_release);
 }
 
 /* Fills the thread's spare slots; afterwards it has at least one, or the result says why not. */
 dcmem_result dcmi_slot_refill(dcmi_thread *thread);
 
-/* Gives a slot back whose word says that no buffer lives there. Retires it where its generations are used up. `thread`
- * may be NULL. */
+/* The handle that the buffer after `buffer` in its slot will have, unless the slot is retired. */
+static inline uint64_t
+dcmi_slot_after(const dcmem_buffer *buffer)
+{
+    return (uintptr_t)buffer + (2ull << 32);
+}
+
+/* Gives a slot back whose word says that no buffer lives there: for the next one, or retired where its generations are
+ * used up. `thread` may be NULL. */
 void dcmi_slot_give(dcmi_slot *slot, dcmi_thread *thread);
+
+/* Gives back a handle from dcmi_slot_pop() that was not published. */
+void dcmi_slot_unpop(dcmem_buffer *buffer, dcmi_thread *thread);
 
 /* Visits every slot that was ever used. */
 void dcmi_slot_each(void (*visit)(dcmi_slot *slot, void *user), void *user);
