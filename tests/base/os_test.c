@@ -1,54 +1,24 @@
 /* os_test.c: what the system says is understood, whatever its files hold. */
 #include "base/os.h"
+
+#include "files.h"
 #include "test.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define KIB 1024ull
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-/* ---- Files of our own ---- */
-
-static char root[64];
-
-static void
-put(const char *path, const char *text)
-{
-    char name[512];
-    snprintf(name, sizeof name, "%s%s", root, path);
-    for (char *slash = strchr(name + strlen(root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        EXPECT(mkdir(name, 0755) == 0 || errno == EEXIST);
-        *slash = '/';
-    }
-    FILE *file = fopen(name, "w");
-    EXPECT(file != NULL);
-    fputs(text, file);
-    fclose(file);
-}
+/* ---- Sizes ---- */
 
 static void
 begin_system(void)
 {
-    snprintf(root, sizeof root, "%s/dcmem-os-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    EXPECT(mkdtemp(root) != NULL);
-    dcmi_os_root = root;
-    put("/proc/meminfo", "MemTotal:       16777216 kB\nMemFree:  1 kB\nMemAvailable:    8388608 kB\n");
-}
-
-static void
-end_system(void)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", root);
-    EXPECT_EQ(system(command), 0);
-    dcmi_os_root = "";
+    files_begin();
+    files_put("/proc/meminfo", "MemTotal:       16777216 kB\nMemFree:  1 kB\nMemAvailable:    8388608 kB\n");
 }
 
 TEST(os__without_groups_memory_is_the_machine_s)
@@ -58,83 +28,83 @@ TEST(os__without_groups_memory_is_the_machine_s)
     EXPECT_EQ(dcmi_os_memory_available(), 8 * GIB);
 
     /* Groups without limits change nothing. */
-    put("/proc/self/cgroup", "0::/user/one\n");
-    put("/sys/fs/cgroup/user/one/memory.max", "max\n");
+    files_put("/proc/self/cgroup", "0::/user/one\n");
+    files_put("/sys/fs/cgroup/user/one/memory.max", "max\n");
     EXPECT_EQ(dcmi_os_memory_total(), 16 * GIB);
     EXPECT_EQ(dcmi_os_memory_available(), 8 * GIB);
-    end_system();
+    files_end();
 }
 
 TEST(os__a_group_s_limit_counts_where_it_is_below_the_machine_s)
 {
     begin_system();
-    put("/proc/self/cgroup", "0::/user/one\n");
-    put("/sys/fs/cgroup/user/one/memory.max", "1073741824\n");
-    put("/sys/fs/cgroup/user/one/memory.current", "268435456\n");
+    files_put("/proc/self/cgroup", "0::/user/one\n");
+    files_put("/sys/fs/cgroup/user/one/memory.max", "1073741824\n");
+    files_put("/sys/fs/cgroup/user/one/memory.current", "268435456\n");
     EXPECT_EQ(dcmi_os_memory_total(), GIB);
     EXPECT_EQ(dcmi_os_memory_available(), 768 * MIB);
 
-    put("/sys/fs/cgroup/user/one/memory.max", "1099511627776\n");
+    files_put("/sys/fs/cgroup/user/one/memory.max", "1099511627776\n");
     EXPECT_EQ(dcmi_os_memory_total(), 16 * GIB);
     EXPECT_EQ(dcmi_os_memory_available(), 8 * GIB);
-    end_system();
+    files_end();
 }
 
 TEST(os__pages_of_files_in_a_group_are_room)
 {
     begin_system();
-    put("/proc/self/cgroup", "0::/one\n");
-    put("/sys/fs/cgroup/one/memory.max", "1073741824\n");
-    put("/sys/fs/cgroup/one/memory.current", "805306368\n");
-    put("/sys/fs/cgroup/one/memory.stat", "anon 1\ninactive_file 268435456\nactive_file 2\n");
+    files_put("/proc/self/cgroup", "0::/one\n");
+    files_put("/sys/fs/cgroup/one/memory.max", "1073741824\n");
+    files_put("/sys/fs/cgroup/one/memory.current", "805306368\n");
+    files_put("/sys/fs/cgroup/one/memory.stat", "anon 1\ninactive_file 268435456\nactive_file 2\n");
     EXPECT_EQ(dcmi_os_memory_available(), 512 * MIB);
 
     /* The files are read one after the other: sums that do not fit must not wrap. */
-    put("/sys/fs/cgroup/one/memory.stat", "anon 1\ninactive_file 26843545600\n");
+    files_put("/sys/fs/cgroup/one/memory.stat", "anon 1\ninactive_file 26843545600\n");
     EXPECT_EQ(dcmi_os_memory_available(), GIB);
-    put("/sys/fs/cgroup/one/memory.stat", "anon 1\n");
-    put("/sys/fs/cgroup/one/memory.current", "1073750000\n");
+    files_put("/sys/fs/cgroup/one/memory.stat", "anon 1\n");
+    files_put("/sys/fs/cgroup/one/memory.current", "1073750000\n");
     EXPECT_EQ(dcmi_os_memory_available(), 0);
-    end_system();
+    files_end();
 }
 
 TEST(os__the_tightest_of_all_groups_above_counts)
 {
     begin_system();
-    put("/proc/self/cgroup", "0::/a/b/c\n");
-    put("/sys/fs/cgroup/a/memory.max", "1073741824\n");
-    put("/sys/fs/cgroup/a/memory.current", "1070000000\n");
-    put("/sys/fs/cgroup/a/b/memory.max", "536870912\n");
-    put("/sys/fs/cgroup/a/b/memory.current", "0\n");
-    put("/sys/fs/cgroup/a/b/c/memory.max", "2147483648\n");
+    files_put("/proc/self/cgroup", "0::/a/b/c\n");
+    files_put("/sys/fs/cgroup/a/memory.max", "1073741824\n");
+    files_put("/sys/fs/cgroup/a/memory.current", "1070000000\n");
+    files_put("/sys/fs/cgroup/a/b/memory.max", "536870912\n");
+    files_put("/sys/fs/cgroup/a/b/memory.current", "0\n");
+    files_put("/sys/fs/cgroup/a/b/c/memory.max", "2147483648\n");
     EXPECT_EQ(dcmi_os_memory_total(), 512 * MIB);
     EXPECT_EQ(dcmi_os_memory_available(), GIB - 1070000000);
-    end_system();
+    files_end();
 }
 
 TEST(os__a_group_at_the_root_is_seen_as_in_a_container)
 {
     begin_system();
-    put("/proc/self/cgroup", "0::/\n");
-    put("/sys/fs/cgroup/memory.max", "1073741824\n");
+    files_put("/proc/self/cgroup", "0::/\n");
+    files_put("/sys/fs/cgroup/memory.max", "1073741824\n");
     EXPECT_EQ(dcmi_os_memory_total(), GIB);
     /* How much of it is in use is not said. */
     EXPECT_EQ(dcmi_os_memory_available(), GIB);
-    end_system();
+    files_end();
 }
 
 TEST(os__version_1_of_groups_is_understood_too)
 {
     begin_system();
-    put("/proc/self/cgroup", "no colon\n12:pids:/p\n4:memory:/box\n1:cpu:/box\n0::/\n");
-    put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "1073741824\n");
-    put("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "536870912\n");
-    put("/sys/fs/cgroup/memory/box/memory.stat", "inactive_file 7\ntotal_inactive_file 268435456\n");
+    files_put("/proc/self/cgroup", "no colon\n12:pids:/p\n4:memory:/box\n1:cpu:/box\n0::/\n");
+    files_put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "1073741824\n");
+    files_put("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "536870912\n");
+    files_put("/sys/fs/cgroup/memory/box/memory.stat", "inactive_file 7\ntotal_inactive_file 268435456\n");
     EXPECT_EQ(dcmi_os_memory_total(), GIB);
     EXPECT_EQ(dcmi_os_memory_available(), 768 * MIB);
-    put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "9223372036854771712\n");
+    files_put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "9223372036854771712\n");
     EXPECT_EQ(dcmi_os_memory_total(), 16 * GIB);
-    end_system();
+    files_end();
 }
 
 TEST(os__without_proc_the_system_call_answers)
@@ -156,8 +126,8 @@ TEST(os__a_file_is_read_up_to_the_room_for_it)
 {
     char text[8];
     begin_system();
-    put("/long", "0123456789");
-    put("/empty", "");
+    files_put("/long", "0123456789");
+    files_put("/empty", "");
     dcmi_os_read(text, sizeof text, "/long");
     EXPECT(strcmp(text, "0123456") == 0);
     dcmi_os_read(text, sizeof text, "/empty");
@@ -167,7 +137,7 @@ TEST(os__a_file_is_read_up_to_the_room_for_it)
     /* A folder can be opened, not read. */
     dcmi_os_read(text, sizeof text, "/proc");
     EXPECT(strcmp(text, "") == 0);
-    end_system();
+    files_end();
 }
 
 /* ---- Memory and time ---- */

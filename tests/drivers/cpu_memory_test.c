@@ -477,5 +477,5 @@ TEST(cpu_memory__two_threads_never_get_the_same_page)
 
 LONG_TEST(cpu_memory__eight_threads_never_get_the_same_page)
 {
-    grow_and_shrink_with(8, test_scaled(20000));
+    grow_and_shrink_with(8, test_scaled(8000));
 }

@@ -143,6 +143,7 @@ ledger_begin(uint64_t fail_from, uint64_t fail_count, int fail_errno)
         .lock = ledger_lock,
         .unlock = ledger_unlock,
         .bind = ledger_bind,
+        .lock_limit = dcmi_cpu_calls.lock_limit,
     };
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +32,14 @@ call_bind(void *address, size_t bytes, int node)
     return (int)syscall(SYS_mbind, address, bytes, MPOL_BIND, mask, MAX_NODES + 1ul, 0u);
 }
 
+static uint64_t
+call_lock_limit(void)
+{
+    struct rlimit limit = {0};
+    (void)getrlimit(RLIMIT_MEMLOCK, &limit); /* It fails for bad arguments only. */
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
 dcmi_cpu_call_table dcmi_cpu_calls = {
     .map = call_map,
     .unmap = munmap,
@@ -39,6 +48,7 @@ dcmi_cpu_call_table dcmi_cpu_calls = {
     .lock = mlock,
     .unlock = munlock,
     .bind = call_bind,
+    .lock_limit = call_lock_limit,
 };
 
 dcmem_result

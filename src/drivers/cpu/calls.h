@@ -14,6 +14,7 @@ typedef struct dcmi_cpu_call_table {
     int (*lock)(const void *address, size_t bytes);
     int (*unlock)(const void *address, size_t bytes);
     int (*bind)(void *address, size_t bytes, int node);
+    uint64_t (*lock_limit)(void); /* bytes that the process may lock; UINT64_MAX: any */
 } dcmi_cpu_call_table;
 
 /* Changed by tests only, and only while no device is open. */

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 /* Windows begin and end where huge pages do, so that none is wasted at their edges. */
 #define HUGE_PAGE (2ull << 20)
@@ -148,14 +147,13 @@ lock_pages(dcmi_range range)
         return DCMEM_OK;
 
     int lock_errno = errno;
-    struct rlimit limit = {0};
-    (void)getrlimit(RLIMIT_MEMLOCK, &limit); /* It fails for bad arguments only. */
-    if (limit.rlim_cur == RLIM_INFINITY)
-        return dcmi_fail_errno(dcmi_cpu_result_of(lock_errno, DCMI_CPU_TO_LOCK), lock_errno,
-                               "%llu bytes to be page-locked", (unsigned long long)bytes);
-    return dcmi_fail_errno(dcmi_cpu_result_of(lock_errno, DCMI_CPU_TO_LOCK), lock_errno,
+    uint64_t limit = dcmi_cpu_calls.lock_limit();
+    dcmem_result result = dcmi_cpu_result_of(lock_errno, DCMI_CPU_TO_LOCK);
+    if (limit == UINT64_MAX)
+        return dcmi_fail_errno(result, lock_errno, "%llu bytes to be page-locked", (unsigned long long)bytes);
+    return dcmi_fail_errno(result, lock_errno,
                            "%llu bytes to be page-locked; a process may lock %llu: raise that with ulimit -l",
-                           (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
+                           (unsigned long long)bytes, (unsigned long long)limit);
 }
 
 static dcmem_result
