@@ -1,7 +1,7 @@
 /* harness.h: what a case of `dcmem bench` is.
  *
  * A case asks one question of several contenders: dcmem, the floor, peers, variants. Each is set up once, warmed up
- * while the length of its rounds is found, then measured once a round; rounds take the contenders in rotating order,
+ * while the length of its rounds is found, then measured once a round; rounds take the contenders in changing order,
  * so that a slow minute of the machine meets them all. What is compared are costs: the lower the better. */
 #ifndef DCMEM_BENCH_HARNESS_H
 #define DCMEM_BENCH_HARNESS_H

@@ -161,7 +161,9 @@ bench_measure(bench_samples *samples, const bench_case *which, unsigned rounds, 
     }
     for (unsigned round = 0; round < rounds; round++) {
         for (unsigned turn = 0; turn < count; turn++) {
-            unsigned i = (round + turn) % count;
+            /* Another one begins each time, and every other round goes backwards: nobody always follows the same one,
+             * or falls on the same beat of whatever else the machine does. */
+            unsigned i = (round + (round % 2 ? count - turn : turn)) % count;
             if (!samples->is_here[i])
                 continue;
             samples->cost[i][round] = pattern->run(states[i], ops[i]);
