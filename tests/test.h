@@ -14,7 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #include <cmocka.h>
 
@@ -30,6 +35,10 @@ void test_register(test_case *test);
 /* `count` times DCMEM_TEST_SCALE (a fraction; 1 when unset), at least 1. */
 uint64_t test_scaled(uint64_t count);
 
+#ifdef __cplusplus
+}
+#endif
+
 #define TEST_DEFINE(test_name, long_test)                                                                              \
     static void test_name(void **state);                                                                               \
     static test_case test_name##_case = {#test_name, test_name, long_test, NULL};                                      \
@@ -42,17 +51,24 @@ uint64_t test_scaled(uint64_t count);
 #define TEST(test_name)      TEST_DEFINE(test_name, 0)
 #define LONG_TEST(test_name) TEST_DEFINE(test_name, 1)
 
+/* fail_msg() does not return, but does not tell the compiler. */
+#define TEST_FAIL(...)                                                                                                 \
+    do {                                                                                                               \
+        fail_msg(__VA_ARGS__);                                                                                         \
+        abort();                                                                                                       \
+    } while (0)
+
 #define EXPECT(condition)                                                                                              \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            fail_msg("must hold: %s", #condition);                                                                     \
+            TEST_FAIL("must hold: %s", #condition);                                                                    \
     } while (0)
 
 #define EXPECT_COMPARE(a, operator, b)                                                                                 \
     do {                                                                                                               \
         long long expect_a = (long long)(a), expect_b = (long long)(b);                                                \
         if (!(expect_a operator expect_b))                                                                             \
-            fail_msg("%s " #operator " %s: %lld and %lld", #a, #b, expect_a, expect_b);                                \
+            TEST_FAIL("%s " #operator " %s: %lld and %lld", #a, #b, expect_a, expect_b);                               \
     } while (0)
 
 #define EXPECT_EQ(a, b) EXPECT_COMPARE(a, ==, b)
@@ -64,8 +80,8 @@ uint64_t test_scaled(uint64_t count);
     do {                                                                                                               \
         dcmem_result expect_got = (call), expect_wanted = (wanted);                                                    \
         if (expect_got != expect_wanted)                                                                               \
-            fail_msg("%s gave %s, not %s: %s", #call, dcmem_result_name(expect_got),                                   \
-                     dcmem_result_name(expect_wanted), expect_got ? dcmem_last_detail()->message : "success");         \
+            TEST_FAIL("%s gave %s, not %s: %s", #call, dcmem_result_name(expect_got),                                  \
+                      dcmem_result_name(expect_wanted), expect_got ? dcmem_last_detail()->message : "success");        \
     } while (0)
 
 #define EXPECT_OK(call) EXPECT_RESULT(call, DCMEM_OK)
@@ -74,7 +90,7 @@ uint64_t test_scaled(uint64_t count);
 #define EXPECT_DETAIL(part)                                                                                            \
     do {                                                                                                               \
         if (!strstr(dcmem_last_detail()->message, (part)))                                                             \
-            fail_msg("the detail \"%s\" does not say \"%s\"", dcmem_last_detail()->message, (part));                   \
+            TEST_FAIL("the detail \"%s\" does not say \"%s\"", dcmem_last_detail()->message, (part));                  \
     } while (0)
 
 #define SKIP(reason)                                                                                                   \
