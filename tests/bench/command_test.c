@@ -1,5 +1,5 @@
 /* command_test.c: `dcmem bench` as its users meet it. No test looks at a time: only that there is one. */
-#include "../cli/json_check.h"
+#include "cli/json_check.h"
 #include "test.h"
 
 #include "bench/harness.h"
