@@ -53,7 +53,7 @@ dcmi_round_up(uint64_t *out, uint64_t n, uint64_t power_of_two)
 static inline unsigned
 dcmi_log2(uint64_t n)
 {
-    return 63u - (unsigned)__builtin_clzll(n);
+    return 63u ^ (unsigned)__builtin_clzll(n); /* as a xor it is one instruction on x86 */
 }
 
 static inline uint64_t

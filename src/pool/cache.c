@@ -54,8 +54,10 @@ attach(dcmi_cache *cache, dcmi_pool *pool, dcmi_thread *thread)
     cache->thread = thread->number;
     cache->arena = thread->number % pool->arena_count;
     cache->table = &pool->table;
-    cache->root = pool->map.root;
+    cache->map = &pool->map;
     cache->pool = pool;
+    for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++)
+        cache->serving[index] = (uint8_t)(pool->table.serving[index] + 1);
     atomic_store(&cache->identity, pool->handle);
 
     dcmi_lock_take(&pool->caches_lock);
@@ -103,14 +105,15 @@ forget(dcmi_cache *cache)
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         zero(counts[i]);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        dcmi_magazine *magazine = &cache->magazines[class];
-        if (magazine->cap == 0 && dcmi_count_read(&magazine->takes) == 0 && dcmi_count_read(&magazine->gives) == 0)
+        dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+        if (!magazine->limit && dcmi_count_read(&magazine->totals[0]) == 0 && dcmi_count_read(&magazine->totals[2]) == 0)
             continue;
-        magazine->cap = 0;
-        zero(&magazine->takes);
-        zero(&magazine->gives);
-        zero(&magazine->slack_taken);
-        zero(&magazine->slack_given);
+        magazine->limit = NULL;
+        atomic_store_explicit(&magazine->top, NULL, memory_order_relaxed);
+        zero(&magazine->taken);
+        zero(&magazine->given);
+        for (unsigned i = 0; i < 4; i++)
+            zero(&magazine->totals[i]);
     }
 }
 
@@ -215,32 +218,85 @@ cap_of(uint64_t bytes)
     return cap < 1 ? 1 : cap > 69 ? 69 : (uint32_t)cap;
 }
 
+void
+dcmi_cache_revoke(dcmi_cache *cache, unsigned class)
+{
+    dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+    cache->granted_bytes -= dcmi_magazine_cap(magazine) * cache->table->classes[class].bytes;
+    if (magazine->limit)
+        dcmi_magazine_set_cap(magazine, 0);
+}
+
 /* Classes that hold nothing now lose their share; they get it again when a block comes back. */
 static void
 take_idle_grants(dcmi_cache *cache)
 {
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        dcmi_magazine *magazine = &cache->magazines[class];
-        if (magazine->cap == 0 || dcmi_magazine_count(magazine) > 0)
-            continue;
-        cache->granted_bytes -= magazine->cap * cache->table->classes[class].bytes;
-        magazine->cap = 0;
+        dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+        if (dcmi_magazine_count(magazine) == 0)
+            dcmi_cache_revoke(cache, class);
     }
 }
 
 void
 dcmi_cache_grant(dcmi_cache *cache, unsigned class)
 {
-    dcmi_magazine *magazine = &cache->magazines[class];
+    dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
     uint64_t bytes = cache->table->classes[class].bytes;
     uint64_t bound = cache->pool->thread_cache_bytes;
     uint64_t wanted = cap_of(bytes) * bytes;
-    if (magazine->cap > 0 || bytes > bound)
+    if (dcmi_magazine_cap(magazine) > 0 || bytes > bound)
         return;
 
     if (cache->granted_bytes + wanted > bound)
         take_idle_grants(cache);
     uint64_t cap = dcmi_min(wanted, dcmi_less(bound, cache->granted_bytes)) / bytes;
-    magazine->cap = (uint32_t)cap;
+    dcmi_magazine_set_cap(magazine, (uint32_t)cap);
+    dcmi_magazine_set_count(magazine, 0);
     cache->granted_bytes += cap * bytes;
+}
+
+/* ---- Tallies ---- */
+
+static void
+fold(dcmi_magazine *magazine, dcmi_count *tally, dcmi_count *totals, uint64_t more)
+{
+    uint64_t sum = dcmi_count_read(tally) + more;
+    uint32_t sequence = atomic_load_explicit(&magazine->sequence, memory_order_relaxed);
+    atomic_store_explicit(&magazine->sequence, sequence + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    dcmi_count_add(&totals[0], (uint32_t)sum);
+    dcmi_count_add(&totals[1], sum >> DCMI_TALLY_MARKS);
+    atomic_store_explicit(tally, 0, memory_order_relaxed);
+    atomic_store_explicit(&magazine->sequence, sequence + 2, memory_order_release);
+}
+
+void
+dcmi_magazine_count_taken(dcmi_magazine *magazine, uint16_t mark)
+{
+    fold(magazine, &magazine->taken, &magazine->totals[0], ((uint64_t)mark << DCMI_TALLY_MARKS) + 1);
+}
+
+void
+dcmi_magazine_count_given(dcmi_magazine *magazine, uint16_t mark)
+{
+    fold(magazine, &magazine->given, &magazine->totals[2], ((uint64_t)mark << DCMI_TALLY_MARKS) + 1);
+}
+
+void
+dcmi_magazine_totals(dcmi_totals *out_taken, dcmi_totals *out_given, const dcmi_magazine *magazine)
+{
+    uint32_t before, after;
+    do {
+        before = atomic_load_explicit(&magazine->sequence, memory_order_acquire);
+        /* What was given is read first: it was taken before. */
+        uint64_t given = dcmi_count_read(&magazine->given);
+        out_given->blocks = dcmi_count_read(&magazine->totals[2]) + (uint32_t)given;
+        out_given->marks = dcmi_count_read(&magazine->totals[3]) + (given >> DCMI_TALLY_MARKS);
+        uint64_t taken = dcmi_count_read(&magazine->taken);
+        out_taken->blocks = dcmi_count_read(&magazine->totals[0]) + (uint32_t)taken;
+        out_taken->marks = dcmi_count_read(&magazine->totals[1]) + (taken >> DCMI_TALLY_MARKS);
+        atomic_thread_fence(memory_order_acquire);
+        after = atomic_load_explicit(&magazine->sequence, memory_order_relaxed);
+    } while (before != after || (before & 1));
 }

@@ -29,17 +29,36 @@
 /* Counts have one writer, the owner (or who has locked it out), and readers that want no more than a whole value. */
 typedef _Atomic uint64_t dcmi_count;
 
+/* A free block, and where its live mark stands, so that taking it needs no look into the map. */
+typedef struct dcmi_entry {
+    uint64_t address;
+    _Atomic uint16_t *mark;
+} dcmi_entry;
+
+/* A tally counts blocks in its lower and sums their live marks in its upper half: one add a hit. It is added to the
+ * totals and zeroed when it has counted DCMI_SAMPLE_EVERY blocks, long before a half is full; `sequence` is odd
+ * meanwhile, so that a reader sees both or neither. */
+typedef struct dcmi_totals {
+    uint64_t blocks;
+    uint64_t marks; /* sum of live marks: slack in the class's units, plus one a block */
+} dcmi_totals;
+
 typedef struct dcmi_magazine {
-    _Atomic uint32_t count;
-    uint32_t cap; /* 0: blocks of this class are not kept here */
-    dcmi_count takes;
-    dcmi_count gives;
-    dcmi_count slack_taken; /* bytes beyond the requests, of all blocks taken */
-    dcmi_count slack_given;
-    uint64_t blocks[DCMI_MAGAZINE_ROOM];
+    _Atomic(dcmi_entry *) top; /* next free entry; NULL before the first block */
+    dcmi_entry *limit;         /* entries + cap; NULL: blocks of this class are not kept here */
+    dcmi_count taken;          /* tallies */
+    dcmi_count given;
+    uint64_t block_bytes; /* the class's, here so that a hit touches one line; set with the first block */
+    uint8_t slack_shift;
+    _Atomic uint32_t sequence;
+    dcmi_count totals[4]; /* blocks and marks taken, blocks and marks given */
+    dcmi_entry entries[DCMI_MAGAZINE_ROOM];
 } dcmi_magazine;
 
-_Static_assert(sizeof(dcmi_magazine) == 640, "whole cache lines, and an index by few shifts");
+_Static_assert(sizeof(dcmi_magazine) == 1280, "whole cache lines, and an index by few shifts");
+
+#define DCMI_TALLY_MARKS  32u /* bit from which marks are summed */
+#define DCMI_SAMPLE_EVERY 1024u /* one hit in so many is timed: at 64 that alone cost 2 ns a hit */
 
 struct dcmi_pool;
 
@@ -47,8 +66,8 @@ typedef struct dcmi_cache {
     _Atomic uint64_t handle;
     _Atomic uint32_t busy;
     uint32_t arena;
+    const dcmi_map *map;
     const dcmi_class_table *table;
-    _Atomic(dcmi_leaf *) *root;
     struct dcmi_pool *pool;
     dcmi_count buffers_created;
     dcmi_count buffers_destroyed;
@@ -75,8 +94,24 @@ typedef struct dcmi_cache {
     dcmi_count direct_slack_taken;
     dcmi_count direct_slack_given;
 
-    _Alignas(64) dcmi_magazine magazines[DCMI_CLASS_COUNT];
+    _Alignas(64) uint8_t serving[DCMI_CLASS_COUNT]; /* index of a request -> its class + 1; the pool's table, nearer */
+    _Alignas(64) dcmi_magazine magazines_by_kind[DCMI_CLASS_COUNT + 1]; /* by class + 1; 0 is for no class, and empty */
 } dcmi_cache;
+
+/* The magazine of a kind, its address computed once: gcc would do so anew for each atomic access. */
+static inline dcmi_magazine *
+dcmi_cache_magazine_of(dcmi_cache *cache, unsigned class_plus_1)
+{
+    dcmi_magazine *magazine = &cache->magazines_by_kind[class_plus_1];
+    __asm__("" : "+r"(magazine));
+    return magazine;
+}
+
+static inline dcmi_magazine *
+dcmi_cache_magazine(dcmi_cache *cache, unsigned class)
+{
+    return &cache->magazines_by_kind[class + 1];
+}
 
 /* The cache that this thread used last; never NULL: at first one that no handle matches. */
 extern DCMI_THREAD_LOCAL dcmi_cache *dcmi_cache_current;
@@ -96,14 +131,43 @@ dcmi_count_add(dcmi_count *count, uint64_t n)
 static inline uint32_t
 dcmi_magazine_count(const dcmi_magazine *magazine)
 {
-    return atomic_load_explicit(&magazine->count, memory_order_relaxed);
+    const dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    return top ? (uint32_t)(top - magazine->entries) : 0;
 }
 
 static inline void
 dcmi_magazine_set_count(dcmi_magazine *magazine, uint32_t count)
 {
-    atomic_store_explicit(&magazine->count, count, memory_order_relaxed);
+    atomic_store_explicit(&magazine->top, magazine->entries + count, memory_order_relaxed);
 }
+
+/* The first blocks make the magazine one of its class. */
+static inline void
+dcmi_magazine_fill(dcmi_magazine *magazine, const dcmi_class *class, uint32_t count)
+{
+    magazine->block_bytes = class->bytes;
+    magazine->slack_shift = class->slack_shift;
+    dcmi_magazine_set_count(magazine, count);
+}
+
+static inline uint32_t
+dcmi_magazine_cap(const dcmi_magazine *magazine)
+{
+    return magazine->limit ? (uint32_t)(magazine->limit - magazine->entries) : 0;
+}
+
+static inline void
+dcmi_magazine_set_cap(dcmi_magazine *magazine, uint32_t cap)
+{
+    magazine->limit = magazine->entries + cap;
+}
+
+/* Slow paths: a block more, of that mark; brings the tally into the totals. */
+void dcmi_magazine_count_taken(dcmi_magazine *magazine, uint16_t mark);
+void dcmi_magazine_count_given(dcmi_magazine *magazine, uint16_t mark);
+
+/* What was ever taken and given, consistent. Any thread. */
+void dcmi_magazine_totals(dcmi_totals *out_taken, dcmi_totals *out_given, const dcmi_magazine *magazine);
 
 static inline bool
 dcmi_cache_enter(dcmi_cache *cache, uint64_t handle)
@@ -137,6 +201,9 @@ void dcmi_cache_release(dcmi_cache *cache);
 
 /* Lets a class that keeps none keep blocks, as many as its size and the pool's bound allow. */
 void dcmi_cache_grant(dcmi_cache *cache, unsigned class);
+
+/* Ends that for an empty magazine. */
+void dcmi_cache_revoke(dcmi_cache *cache, unsigned class);
 
 /* Empties the cache into its pool's regions and takes it from the pool. The caller holds the registry's lock, so that
  * pool and thread do not end it both. */

@@ -38,13 +38,13 @@ slack_shift(uint64_t bytes)
 }
 
 static dcmi_class
-class_make(uint64_t bytes)
+class_make(unsigned index)
 {
+    uint64_t bytes = dcmi_class_bytes(index);
     dcmi_class class = {.bytes = bytes, .slack_shift = slack_shift(bytes)};
     class.is_slab = bytes <= DCMI_PAGE || bytes % DCMI_PAGE;
     class.slab_pages = class.is_slab ? slab_pages(bytes) : 0;
-    class.live_base = class.is_slab ? DCMI_LEAF_SLOT_BASE : DCMI_LEAF_PAGE_LIVE;
-    class.live_shift = class.is_slab ? DCMI_LEAF_SLOT_SHIFT : DCMI_LEAF_PAGE_SHIFT;
+    class.kind = (uint16_t)((index + 1) | (class.is_slab ? DCMI_PAGE_SLAB : 0));
     return class;
 }
 
@@ -59,9 +59,8 @@ dcmi_class_table_init(dcmi_class_table *table, dcmem_sizing sizing, uint64_t ali
 {
     uint8_t serving = DCMI_CLASS_COUNT - 1;
     for (unsigned index = DCMI_CLASS_COUNT; index-- > 0;) {
-        uint64_t bytes = dcmi_class_bytes(index);
-        table->classes[index] = class_make(bytes);
-        if (is_serving(bytes, sizing, alignment))
+        table->classes[index] = class_make(index);
+        if (is_serving(table->classes[index].bytes, sizing, alignment))
             serving = (uint8_t)index;
         table->serving[index] = serving;
     }

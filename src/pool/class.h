@@ -23,9 +23,8 @@
 
 typedef struct dcmi_class {
     uint64_t bytes;
-    uint32_t live_base;   /* where in a map leaf the live marks of its blocks begin */
-    uint8_t live_shift;   /* offset in a leaf's interval to offset of the mark */
-    uint8_t slack_shift;  /* unit of the slack in a live mark */
+    uint16_t kind;       /* of its pages in the map */
+    uint8_t slack_shift; /* unit of the slack in a live mark */
     uint8_t is_slab;
     uint8_t slab_pages;
 } dcmi_class;

@@ -48,17 +48,23 @@ dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count)
         ;
 }
 
+static void
+add_magazine(dcmi_class_counts *to, const dcmi_magazine *magazine)
+{
+    dcmi_totals taken, given;
+    dcmi_magazine_totals(&taken, &given, magazine);
+    to->taken.blocks += taken.blocks;
+    to->taken.marks += taken.marks;
+    to->given.blocks += given.blocks;
+    to->given.marks += given.marks;
+}
+
 void
 dcmi_pool_retire(dcmi_pool *pool, const dcmi_cache *cache) DCMI_UNCHECKED
 {
     dcmi_retired *to = &pool->retired;
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        const dcmi_magazine *magazine = &cache->magazines[class];
-        to->classes[class].takes += dcmi_count_read(&magazine->takes);
-        to->classes[class].gives += dcmi_count_read(&magazine->gives);
-        to->classes[class].slack_taken += dcmi_count_read(&magazine->slack_taken);
-        to->classes[class].slack_given += dcmi_count_read(&magazine->slack_given);
-    }
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+        add_magazine(&to->classes[class], &cache->magazines_by_kind[class + 1]);
     to->direct_takes += dcmi_count_read(&cache->direct_takes);
     to->direct_gives += dcmi_count_read(&cache->direct_gives);
     to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
@@ -81,35 +87,24 @@ typedef struct sums {
 } sums;
 
 static void
-sum_gives(sums *out, const dcmi_cache *cache)
+sum_cache(sums *out, const dcmi_cache *cache)
 {
+    dcmi_retired *to = &out->counts;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        const dcmi_magazine *magazine = &cache->magazines[class];
-        out->counts.classes[class].gives += dcmi_count_read(&magazine->gives);
-        out->counts.classes[class].slack_given += dcmi_count_read(&magazine->slack_given);
+        add_magazine(&to->classes[class], &cache->magazines_by_kind[class + 1]);
+        out->cached[class] += dcmi_magazine_count(&cache->magazines_by_kind[class + 1]);
     }
-    out->counts.direct_gives += dcmi_count_read(&cache->direct_gives);
-    out->counts.direct_bytes_given += dcmi_count_read(&cache->direct_bytes_given);
-    out->counts.direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
-    out->counts.buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
-}
-
-static void
-sum_takes(sums *out, const dcmi_cache *cache)
-{
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        const dcmi_magazine *magazine = &cache->magazines[class];
-        out->counts.classes[class].takes += dcmi_count_read(&magazine->takes);
-        out->counts.classes[class].slack_taken += dcmi_count_read(&magazine->slack_taken);
-        out->cached[class] += dcmi_magazine_count(magazine);
-    }
-    out->counts.direct_takes += dcmi_count_read(&cache->direct_takes);
-    out->counts.direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
-    out->counts.direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
-    out->counts.buffers_created += dcmi_count_read(&cache->buffers_created);
-    out->counts.accesses += dcmi_count_read(&cache->accesses);
-    out->counts.depot_hits += dcmi_count_read(&cache->depot_hits);
-    out->counts.fit_hits += dcmi_count_read(&cache->fit_hits);
+    to->direct_gives += dcmi_count_read(&cache->direct_gives);
+    to->direct_bytes_given += dcmi_count_read(&cache->direct_bytes_given);
+    to->direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
+    to->direct_takes += dcmi_count_read(&cache->direct_takes);
+    to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
+    to->direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
+    to->buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
+    to->buffers_created += dcmi_count_read(&cache->buffers_created);
+    to->accesses += dcmi_count_read(&cache->accesses);
+    to->depot_hits += dcmi_count_read(&cache->depot_hits);
+    to->fit_hits += dcmi_count_read(&cache->fit_hits);
     out->caches++;
 }
 
@@ -119,9 +114,7 @@ sum_pool(sums *out, dcmi_pool *pool)
     dcmi_lock_take(&pool->caches_lock);
     *out = (sums){.counts = pool->retired};
     for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
-        sum_gives(out, cache);
-    for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
-        sum_takes(out, cache);
+        sum_cache(out, cache);
     dcmi_lock_drop(&pool->caches_lock);
 }
 
@@ -130,7 +123,7 @@ used_of(const dcmi_pool *pool, const sums *of)
 {
     uint64_t used = of->counts.direct_bytes_taken - of->counts.direct_bytes_given;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
-        used += dcmi_less(of->counts.classes[class].takes, of->counts.classes[class].gives) *
+        used += dcmi_less(of->counts.classes[class].taken.blocks, of->counts.classes[class].given.blocks) *
                 pool->table.classes[class].bytes;
     return used;
 }
@@ -167,30 +160,38 @@ dcmi_pool_note_peak(dcmi_pool *pool)
 
 /* ---- Snapshot ---- */
 
-static void
-add_class(dcmem_stats *out, const dcmi_pool *pool, unsigned class, const dcmi_class_counts *counts, uint64_t cached)
+/* What the requests of so many blocks left over. */
+static uint64_t
+slack_of(const dcmi_class *class, const dcmi_totals *of)
 {
-    uint64_t size = pool->table.classes[class].bytes;
-    uint64_t live = dcmi_less(counts->takes, counts->gives);
-    uint64_t waste = dcmi_min(counts->slack_taken - counts->slack_given, live * size);
-    dcmem_class_stats *to = &out->classes[class];
+    return (of->marks - of->blocks) << class->slack_shift;
+}
+
+static void
+add_class(dcmem_stats *out, const dcmi_class *class, dcmem_class_stats *to, const dcmi_class_counts *counts,
+          uint64_t cached)
+{
+    uint64_t size = class->bytes;
+    uint64_t taken = counts->taken.blocks, given = counts->given.blocks, live = dcmi_less(taken, given);
+    uint64_t slack = slack_of(class, &counts->taken);
+    uint64_t waste = dcmi_min(dcmi_less(slack, slack_of(class, &counts->given)), live * size);
 
     to->block_bytes = size;
-    to->allocations += counts->takes;
-    to->frees += counts->gives;
+    to->allocations += taken;
+    to->frees += given;
     to->live += live;
     to->cached += cached;
     to->waste_bytes += waste;
 
-    out->allocations += counts->takes;
-    out->frees += counts->gives;
-    out->allocated_bytes += counts->takes * size;
-    out->freed_bytes += counts->gives * size;
-    out->requested_bytes += counts->takes * size - counts->slack_taken;
+    out->allocations += taken;
+    out->frees += given;
+    out->allocated_bytes += taken * size;
+    out->freed_bytes += given * size;
+    out->requested_bytes += taken * size - slack;
     out->used_bytes += live * size;
     out->live_requested_bytes += live * size - waste;
-    if (counts->takes)
-        dcmi_histogram_add(&out->allocation_size, size - counts->slack_taken / counts->takes, counts->takes);
+    if (taken)
+        dcmi_histogram_add(&out->allocation_size, size - slack / taken, taken);
 }
 
 static void
@@ -227,7 +228,8 @@ add_pool(dcmem_stats *out, dcmi_pool *pool)
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         uint64_t in_depot = dcmi_depot_blocks(&pool->depot, class);
         uint64_t size = pool->table.classes[class].bytes;
-        add_class(out, pool, class, &of.counts.classes[class], of.cached[class] + in_depot);
+        add_class(out, &pool->table.classes[class], &out->classes[class], &of.counts.classes[class],
+                  of.cached[class] + in_depot);
         out->thread_cache_bytes += of.cached[class] * size;
         out->depot_bytes += in_depot * size;
     }

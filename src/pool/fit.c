@@ -9,7 +9,7 @@
 #include "base/size.h"
 
 #define LIST_BITS      5u
-#define MOST_SPANS     (1u << 24)
+#define MOST_SPANS     (1u << 22)
 #define FEWEST_SPANS   (1u << 12)
 #define PROBES         4u
 

@@ -1,6 +1,8 @@
 /* flow.c: free blocks on their way between magazines, depot and regions, and from there to the driver. */
 #include "pool/inside.h"
 
+#include <string.h>
+
 static uint32_t
 owner_of(const dcmi_pool *pool, uint64_t address)
 {
@@ -26,6 +28,17 @@ dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, u
     atomic_fetch_sub_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
 }
 
+void
+dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uint32_t count)
+{
+    uint32_t all = dcmi_magazine_count(magazine);
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = magazine->entries[first + i].address;
+    memmove(magazine->entries + first, magazine->entries + first + count,
+            (all - first - count) * sizeof magazine->entries[0]);
+    dcmi_magazine_set_count(magazine, all - count);
+}
+
 static bool
 is_wanted(const dcmi_class *class, bool small, bool large)
 {
@@ -37,14 +50,13 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
 {
     uint64_t bytes = 0;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        dcmi_magazine *magazine = &cache->magazines[class];
-        if (magazine->cap == 0 || !is_wanted(&pool->table.classes[class], small, large))
-            continue;
-        uint32_t count = dcmi_magazine_count(magazine);
+        dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+        uint32_t count = is_wanted(&pool->table.classes[class], small, large) ? dcmi_magazine_count(magazine) : 0;
         if (count == 0)
             continue;
-        dcmi_magazine_set_count(magazine, 0);
-        dcmi_pool_give_blocks(pool, class, magazine->blocks, count);
+        uint64_t blocks[DCMI_MAGAZINE_ROOM];
+        dcmi_magazine_remove(blocks, magazine, 0, count);
+        dcmi_pool_give_blocks(pool, class, blocks, count);
         bytes += count * pool->table.classes[class].bytes;
     }
     return bytes;

@@ -1,65 +1,63 @@
 /* hot.h: the paths on which every nanosecond counts: a block from or to the thread's own magazine.
  *
- * Everything else is elsewhere, in cold functions, so that these stay small. Measured parts: two stores and a load for
- * the cache protocol, one table for the class, one load and store for the live mark, two adds for the figures. */
+ * Everything else is elsewhere, in cold functions, so that these stay small: two stores and a load for the cache
+ * protocol, one table for the class, a store for the live mark, one add for the figures. */
 #ifndef DCMI_HOT_H
 #define DCMI_HOT_H
 
 #include "pool/cache.h"
 
-#define DCMI_SAMPLE_EVERY 256u /* one hit in so many is timed */
-
 /* All inside dcmi_cache_enter() and dcmi_cache_leave(). */
 
-/* Marks a block of `class` as live, with what it has beyond `bytes`; returns the slack in bytes. */
-static inline uint64_t
-dcmi_mark_live(_Atomic(dcmi_leaf *) *root, uint64_t address, const dcmi_class *class, uint64_t bytes)
+/* What the live mark of a block of `block_bytes` is for a request of `bytes`. */
+static inline uint16_t
+dcmi_mark_for(uint64_t block_bytes, unsigned slack_shift, uint64_t bytes)
 {
-    dcmi_leaf *leaf = dcmi_map_leaf(root, address);
-    uint64_t units = (class->bytes - bytes) >> class->slack_shift;
-    atomic_store_explicit(dcmi_leaf_live(leaf, address, class->live_base, class->live_shift), (uint16_t)(units + 1),
-                          memory_order_relaxed);
-    return units << class->slack_shift;
+    return (uint16_t)(((block_bytes - bytes) >> slack_shift) + 1);
 }
 
+/* Whether a tally's next block is one to be timed, which the slow way does. */
 static inline bool
-dcmi_is_sample(uint64_t count)
+dcmi_is_sample(uint64_t tally)
 {
 #ifdef DCMI_NO_STATS
-    (void)count;
+    (void)tally;
     return false;
 #else
-    return DCMI_UNLIKELY(count % DCMI_SAMPLE_EVERY == DCMI_SAMPLE_EVERY - 1);
+    return DCMI_UNLIKELY(tally & DCMI_SAMPLE_EVERY);
+#endif
+}
+
+static inline void
+dcmi_tally(dcmi_count *count, uint64_t tally, uint16_t mark)
+{
+#ifdef DCMI_NO_STATS
+    (void)count, (void)tally, (void)mark;
+#else
+    atomic_store_explicit(count, tally + ((uint64_t)mark << DCMI_TALLY_MARKS) + 1, memory_order_relaxed);
 #endif
 }
 
 /* A block for 1 <= bytes <= DCMI_CLASS_LARGEST, or 0: go the slow way. */
 static inline uint64_t
-dcmi_hot_take(dcmi_cache *cache, uint64_t bytes, bool may_sample)
+dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
 {
-    const dcmi_class_table *table = cache->table;
-    unsigned index = table->serving[dcmi_class_index(bytes)];
-    const dcmi_class *class = &table->classes[index];
-    dcmi_magazine *magazine = &cache->magazines[index];
-
-    uint32_t count = dcmi_magazine_count(magazine);
-    uint64_t takes = dcmi_count_read(&magazine->takes);
-    if (DCMI_UNLIKELY(count == 0) || (may_sample && dcmi_is_sample(takes)))
+    dcmi_magazine *magazine = dcmi_cache_magazine_of(cache, cache->serving[dcmi_class_index(bytes)]);
+    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    uint64_t tally = dcmi_count_read(&magazine->taken);
+    if (DCMI_UNLIKELY(top <= magazine->entries) || dcmi_is_sample(tally))
         return 0;
 
-    uint64_t address = magazine->blocks[count - 1];
-    dcmi_magazine_set_count(magazine, count - 1);
+    top--;
+    uint64_t address = top->address;
+    if (address == 0)
+        __builtin_unreachable(); /* spares the caller a test */
+    uint16_t mark = dcmi_mark_for(magazine->block_bytes, magazine->slack_shift, bytes);
 #ifndef DCMI_NO_CHECKS
-    uint64_t slack = dcmi_mark_live(cache->root, address, class, bytes);
-#else
-    uint64_t slack = class->bytes - bytes;
+    atomic_store_explicit(top->mark, mark, memory_order_relaxed);
 #endif
-#ifndef DCMI_NO_STATS
-    atomic_store_explicit(&magazine->takes, takes + 1, memory_order_relaxed);
-    dcmi_count_add(&magazine->slack_taken, slack);
-#else
-    (void)slack;
-#endif
+    atomic_store_explicit(&magazine->top, top, memory_order_relaxed);
+    dcmi_tally(&magazine->taken, tally, mark);
     return address;
 }
 
@@ -67,48 +65,41 @@ dcmi_hot_take(dcmi_cache *cache, uint64_t bytes, bool may_sample)
 static inline bool
 dcmi_hot_give(dcmi_cache *cache, uint64_t address)
 {
-    dcmi_leaf *leaf = dcmi_map_leaf(cache->root, address);
-    if (DCMI_UNLIKELY(!leaf))
+    dcmi_spot spot = dcmi_map_spot(cache->map, address);
+    if (DCMI_UNLIKELY(!spot.leaf))
         return false;
-    unsigned index =
-        atomic_load_explicit(&dcmi_leaf_page(leaf, address)->class_plus_1, memory_order_relaxed) - 1u;
-    if (DCMI_UNLIKELY(index >= DCMI_CLASS_COUNT))
-        return false;
-
-    const dcmi_class *class = &cache->table->classes[index];
-    dcmi_magazine *magazine = &cache->magazines[index];
-    uint32_t count = dcmi_magazine_count(magazine);
-    uint64_t gives = dcmi_count_read(&magazine->gives);
-    if (DCMI_UNLIKELY(count >= magazine->cap) || dcmi_is_sample(gives))
+    dcmi_page *page = dcmi_spot_page(spot);
+    unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
+    /* No class: the magazine for none, which takes nothing. */
+    dcmi_magazine *magazine = dcmi_cache_magazine_of(cache, kind & DCMI_PAGE_CLASS);
+    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    uint64_t tally = dcmi_count_read(&magazine->given);
+    if (DCMI_UNLIKELY(top >= magazine->limit) || dcmi_is_sample(tally))
         return false;
 
+    /* Where marks can stand: any other address is no block's start. */
+    bool is_slab = dcmi_page_is_slab(kind);
+    _Atomic uint16_t *live = is_slab ? dcmi_spot_slot(spot) : &page->live;
+    uint16_t mark = 1;
 #ifndef DCMI_NO_CHECKS
-    /* Where the marks of the class can stand; any other address is no block's start. */
-    uint64_t mask = class->is_slab ? DCMI_QUANTUM - 1 : DCMI_PAGE - 1;
-    _Atomic uint16_t *live = dcmi_leaf_live(leaf, address & ~mask, class->live_base, class->live_shift);
+    uint64_t mask = is_slab ? DCMI_QUANTUM - 1 : DCMI_PAGE - 1;
+    if (DCMI_UNLIKELY(address & mask))
+        return false;
 #ifdef DCMI_HARDENED
-    uint64_t mark = (address & mask) ? 0 : atomic_exchange_explicit(live, 0, memory_order_relaxed);
+    mark = atomic_exchange_explicit(live, 0, memory_order_relaxed);
 #else
-    uint64_t mark = atomic_load_explicit(live, memory_order_relaxed);
+    mark = atomic_load_explicit(live, memory_order_relaxed);
 #endif
-    if (DCMI_UNLIKELY(mark == 0) || DCMI_UNLIKELY((address & mask) != 0))
+    if (DCMI_UNLIKELY(mark == 0))
         return false;
 #ifndef DCMI_HARDENED
     atomic_store_explicit(live, 0, memory_order_relaxed);
 #endif
-    uint64_t slack = (mark - 1) << class->slack_shift;
-#else
-    uint64_t slack = 0;
-    (void)class;
 #endif
-    magazine->blocks[count] = address;
-    dcmi_magazine_set_count(magazine, count + 1);
-#ifndef DCMI_NO_STATS
-    atomic_store_explicit(&magazine->gives, gives + 1, memory_order_relaxed);
-    dcmi_count_add(&magazine->slack_given, slack);
-#else
-    (void)slack;
-#endif
+    top->address = address;
+    top->mark = live;
+    atomic_store_explicit(&magazine->top, top + 1, memory_order_relaxed);
+    dcmi_tally(&magazine->given, tally, mark);
     return true;
 }
 
@@ -119,7 +110,7 @@ dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes)
     dcmi_cache *cache = dcmi_cache_current;
     uint64_t address = 0;
     if (dcmi_cache_enter(cache, (uintptr_t)manager) && DCMI_LIKELY(bytes - 1 < DCMI_CLASS_LARGEST))
-        address = dcmi_hot_take(cache, bytes, true);
+        address = dcmi_hot_take(cache, bytes);
     dcmi_cache_leave(cache);
     return address;
 }

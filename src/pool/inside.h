@@ -39,7 +39,7 @@ typedef struct dcmi_budget {
 } dcmi_budget;
 
 typedef struct dcmi_class_counts {
-    uint64_t takes, gives, slack_taken, slack_given;
+    dcmi_totals taken, given;
 } dcmi_class_counts;
 
 typedef struct dcmi_tag_counts {
@@ -181,6 +181,9 @@ dcmem_result dcmi_pool_release_all(dcmi_pool *pool);
 
 /* Gives blocks back to their regions. */
 void dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, unsigned count);
+
+/* Takes `count` blocks from the `first` oldest on out of a magazine. */
+void dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uint32_t count);
 
 /* Empties the magazines of one cache (exclusively owned), only those of small or of large blocks; blocks go to their
  * regions. Returns the bytes. */

@@ -1,36 +1,65 @@
 /* map.c: see map.h. Leaves are made once and live as long as the map; two threads that make one race by one
- * compare-and-swap. */
+ * compare-and-swap, and so do two that bring the first memory. */
 #include "pool/map.h"
 
-#include "base/fail.h"
+#include "base/size.h"
 
 #define ROOT_BYTES ((uint64_t)DCMI_ROOT_ENTRIES * sizeof(dcmi_leaf *))
+#define NO_BASE    (1ull << 63) /* not an address of any program */
 
 dcmem_result
 dcmi_map_init(dcmi_map *map)
 {
     map->root = dcmi_os_reserve(ROOT_BYTES);
-    if (!map->root)
-        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a page map");
-    atomic_init(&map->leaf_count, 0);
+    map->near = dcmi_os_reserve(sizeof *map->near);
+    if (!map->root || !map->near) {
+        dcmi_map_fini(map);
+        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a page map; raise the limit (ulimit -v)");
+    }
+    atomic_store(&map->base, NO_BASE);
+    atomic_store(&map->root[0], map->near);
     return DCMEM_OK;
+}
+
+/* Every leaf but the near one. */
+static void
+drop_leaves(dcmi_map *map)
+{
+    for (uint32_t i = 1; i < DCMI_ROOT_ENTRIES; i++) {
+        dcmi_leaf *leaf = atomic_load(&map->root[i]);
+        if (!leaf)
+            continue;
+        atomic_store(&map->root[i], NULL);
+        dcmi_os_unreserve(leaf, sizeof *leaf);
+    }
 }
 
 void
 dcmi_map_fini(dcmi_map *map)
 {
-    if (!map->root)
-        return;
-    uint64_t left = atomic_load(&map->leaf_count);
-    for (uint32_t i = 0; left > 0 && i < DCMI_ROOT_ENTRIES; i++) {
-        dcmi_leaf *leaf = atomic_load(&map->root[i]);
-        if (leaf) {
-            dcmi_os_unreserve(leaf, sizeof *leaf);
-            left--;
-        }
-    }
+    if (map->root)
+        drop_leaves(map);
+    dcmi_os_unreserve(map->near, sizeof *map->near);
     dcmi_os_unreserve(map->root, ROOT_BYTES);
+    map->near = NULL;
     map->root = NULL;
+}
+
+void
+dcmi_map_reset(dcmi_map *map)
+{
+    drop_leaves(map);
+    dcmi_os_forget(map->near, sizeof *map->near);
+    atomic_store(&map->base, NO_BASE);
+}
+
+/* Memory comes from above downwards as a rule, and not far apart. */
+static void
+set_base(dcmi_map *map, uint64_t first)
+{
+    uint64_t base = dcmi_round_down(dcmi_less(first, DCMI_LEAF_BYTES / 4 * 3), DCMI_PAGE);
+    uint64_t none = NO_BASE;
+    atomic_compare_exchange_strong(&map->base, &none, base);
 }
 
 static dcmem_result
@@ -43,9 +72,7 @@ leaf_make(dcmi_map *map, uint64_t index)
         return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for the page map; raise the limit (ulimit -v)");
 
     dcmi_leaf *none = NULL;
-    if (atomic_compare_exchange_strong(&map->root[index], &none, leaf))
-        atomic_fetch_add(&map->leaf_count, 1);
-    else
+    if (!atomic_compare_exchange_strong(&map->root[index], &none, leaf))
         dcmi_os_unreserve(leaf, sizeof *leaf);
     return DCMEM_OK;
 }
@@ -53,12 +80,17 @@ leaf_make(dcmi_map *map, uint64_t index)
 dcmem_result
 dcmi_map_cover(dcmi_map *map, uint64_t address, uint64_t bytes)
 {
-    if (address >> DCMI_ADDRESS_BITS || (address + bytes - 1) >> DCMI_ADDRESS_BITS || address + bytes < address)
+    uint64_t end;
+    if (!dcmi_size_add(&end, address, bytes) || (end - 1) >> DCMI_ADDRESS_BITS)
         return dcmi_fail(DCMEM_E_CONTRACT, "the driver gave the address %#llx, beyond 47 bits",
                          (unsigned long long)address);
+    set_base(map, address);
 
-    for (uint64_t index = address >> DCMI_LEAF_BITS; index <= (address + bytes - 1) >> DCMI_LEAF_BITS; index++) {
-        dcmem_result result = leaf_make(map, index);
+    uint64_t base = atomic_load(&map->base);
+    uint64_t first = (address - base) >> DCMI_LEAF_BITS;
+    uint64_t last = (end - 1 - base) >> DCMI_LEAF_BITS;
+    for (uint64_t i = 0; i <= ((last - first) & (DCMI_ROOT_ENTRIES - 1)); i++) {
+        dcmem_result result = leaf_make(map, (first + i) & (DCMI_ROOT_ENTRIES - 1));
         if (result)
             return result;
     }
@@ -66,8 +98,8 @@ dcmi_map_cover(dcmi_map *map, uint64_t address, uint64_t bytes)
 }
 
 void
-dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned class_plus_1)
+dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind)
 {
     atomic_store_explicit(&page->owner, owner, memory_order_relaxed);
-    atomic_store_explicit(&page->class_plus_1, (uint16_t)class_plus_1, memory_order_relaxed);
+    atomic_store_explicit(&page->kind, (uint16_t)kind, memory_order_relaxed);
 }

@@ -1,9 +1,11 @@
-/* map.h: from a block's address to what is known of it: a two-level table a pool, and the live mark of every block.
+/* map.h: from a block's address to what is known of it: a table a pool, and the live mark of every block.
  *
- * The root has an entry for each GiB of the 47-bit address space; a leaf, made when its GiB is first used, has
+ * The address space is cut into leaves of 8 GiB, counted from a base that the first memory sets, so that a pool's memory
+ * mostly lies in the first, the near leaf: a free then finds its page with one load. The others hang from a root. A
+ * leaf is address space that costs memory where it is touched:
  *
- *     pages: 8 bytes a page: {span or slab, class + 1, live mark}. Of a run of pages only the first has one; of a slab
- *            every page has the slab and class.
+ *     pages: 8 bytes a page: {span or slab, kind, live mark}. Of a run of pages only the first has one; of a slab
+ *            every page has the slab and kind.
  *     slots: 2 bytes for every 64 bytes: the live mark of a slab's block stands where the block begins.
  *
  * A live mark is 0 for what is not the start of a live block, else 1 + what the block has beyond the request, in units
@@ -13,80 +15,111 @@
 #ifndef DCMI_MAP_H
 #define DCMI_MAP_H
 
+#include "base/fail.h"
 #include "base/os.h"
 
 #include <dcmem/result.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
-#define DCMI_ADDRESS_BITS  47
-#define DCMI_LEAF_BITS     30
-#define DCMI_LEAF_BYTES    (1ull << DCMI_LEAF_BITS)
-#define DCMI_LEAF_PAGES    (1u << (DCMI_LEAF_BITS - DCMI_PAGE_SHIFT))
-#define DCMI_ROOT_ENTRIES  (1u << (DCMI_ADDRESS_BITS - DCMI_LEAF_BITS))
+#define DCMI_ADDRESS_BITS 47
+#define DCMI_LEAF_BITS    33
+#define DCMI_LEAF_BYTES   (1ull << DCMI_LEAF_BITS)
+#define DCMI_LEAF_PAGES   (1u << (DCMI_LEAF_BITS - DCMI_PAGE_SHIFT))
+#define DCMI_ROOT_ENTRIES (1u << (DCMI_ADDRESS_BITS - DCMI_LEAF_BITS))
 
 typedef struct dcmi_page {
-    _Atomic uint32_t owner;        /* span, or slab where the class is a slab's; region in the top bits */
-    _Atomic uint16_t class_plus_1; /* 0: no block begins here */
+    _Atomic uint32_t owner; /* span, or slab where the kind is a slab's; region in the top bits */
+    _Atomic uint16_t kind;
     _Atomic uint16_t live;
 } dcmi_page;
+
+_Static_assert(sizeof(dcmi_page) == 8, "one word a page");
+
+/* A page's kind: class + 1 in the lower byte, or 0 with what else it is above. */
+#define DCMI_PAGE_NONE   0u
+#define DCMI_PAGE_DIRECT 0x100u  /* a run that is no class's */
+#define DCMI_PAGE_SLAB   0x8000u /* blocks are cut from it */
+#define DCMI_PAGE_CLASS  0xffu
 
 typedef struct dcmi_leaf {
     dcmi_page pages[DCMI_LEAF_PAGES];
     _Atomic uint16_t slots[DCMI_LEAF_BYTES / 64];
 } dcmi_leaf;
 
-/* Byte offsets of live marks in a leaf: base + (offset in the GiB >> shift). */
-#define DCMI_LEAF_PAGE_LIVE  6u
-#define DCMI_LEAF_PAGE_SHIFT (DCMI_PAGE_SHIFT - 3)
-#define DCMI_LEAF_SLOT_BASE  ((uint32_t)sizeof(dcmi_page) * DCMI_LEAF_PAGES)
-#define DCMI_LEAF_SLOT_SHIFT 5u
-
-_Static_assert(sizeof(dcmi_page) == 8, "the shift counts on it");
-_Static_assert(offsetof(dcmi_page, live) == DCMI_LEAF_PAGE_LIVE, "the base counts on it");
-_Static_assert(offsetof(dcmi_leaf, slots) == DCMI_LEAF_SLOT_BASE, "the base counts on it");
-
 #define DCMI_SLAB_MOST_BLOCKS 256u
 
 typedef struct dcmi_map {
-    _Atomic(dcmi_leaf *) *root;
-    _Atomic uint64_t leaf_count;
+    _Atomic uint64_t base; /* no address lies near it until the first memory sets it */
+    dcmi_leaf *near;
+    _Atomic(dcmi_leaf *) *root; /* by leaf, counted from the base and around; [0] is near */
 } dcmi_map;
 
 dcmem_result dcmi_map_init(dcmi_map *map);
 void dcmi_map_fini(dcmi_map *map);
 
+/* As after init. */
+void dcmi_map_reset(dcmi_map *map);
+
 /* Makes the leaves of an interval. */
 dcmem_result dcmi_map_cover(dcmi_map *map, uint64_t address, uint64_t bytes);
 
-/* The leaf of an address, or NULL. */
-static inline dcmi_leaf *
-dcmi_map_leaf(_Atomic(dcmi_leaf *) *root, uint64_t address)
+/* A page of the map, and the leaf it is in. */
+typedef struct dcmi_spot {
+    dcmi_leaf *leaf; /* NULL: no memory near that address was ever held */
+    uint64_t offset; /* in the leaf's interval */
+} dcmi_spot;
+
+static inline dcmi_spot
+dcmi_map_spot(const dcmi_map *map, uint64_t address)
 {
-    if (__builtin_expect(address >> DCMI_ADDRESS_BITS != 0, 0))
-        return NULL;
-    return atomic_load_explicit(&root[address >> DCMI_LEAF_BITS], memory_order_acquire);
+    uint64_t offset = address - atomic_load_explicit(&map->base, memory_order_relaxed);
+    if (DCMI_LIKELY(offset >> DCMI_LEAF_BITS == 0)) {
+        dcmi_leaf *near = map->near;
+        if (!near)
+            __builtin_unreachable(); /* spares the caller a test */
+        return (dcmi_spot){near, offset};
+    }
+    if (address >> DCMI_ADDRESS_BITS)
+        return (dcmi_spot){NULL, 0};
+    dcmi_leaf *leaf = atomic_load_explicit(&map->root[offset >> DCMI_LEAF_BITS & (DCMI_ROOT_ENTRIES - 1)],
+                                           memory_order_acquire);
+    return (dcmi_spot){leaf, offset & (DCMI_LEAF_BYTES - 1)};
 }
 
 static inline dcmi_page *
-dcmi_leaf_page(dcmi_leaf *leaf, uint64_t address)
+dcmi_spot_page(dcmi_spot spot)
 {
-    return &leaf->pages[(address & (DCMI_LEAF_BYTES - 1)) >> DCMI_PAGE_SHIFT];
+    return &spot.leaf->pages[spot.offset >> DCMI_PAGE_SHIFT];
 }
 
-/* `base` and `shift` of the class whose block begins at `address`. */
+/* The live mark of a slab's block that begins there. */
 static inline _Atomic uint16_t *
-dcmi_leaf_live(dcmi_leaf *leaf, uint64_t address, uint32_t base, unsigned shift)
+dcmi_spot_slot(dcmi_spot spot)
 {
-    return (_Atomic uint16_t *)(void *)((char *)leaf + base + ((address & (DCMI_LEAF_BYTES - 1)) >> shift));
+    return &spot.leaf->slots[spot.offset / 64];
 }
 
 /* The entry of a page that is covered. */
 static inline dcmi_page *
 dcmi_map_page(const dcmi_map *map, uint64_t address)
 {
-    return dcmi_leaf_page(dcmi_map_leaf(map->root, address), address);
+    return dcmi_spot_page(dcmi_map_spot(map, address));
 }
 
-void dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned class_plus_1);
+void dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind);
+
+/* The class of a kind that has one. */
+static inline unsigned
+dcmi_page_class(unsigned kind)
+{
+    return (kind & DCMI_PAGE_CLASS) - 1u;
+}
+
+static inline bool
+dcmi_page_is_slab(unsigned kind)
+{
+    return kind & DCMI_PAGE_SLAB;
+}
 
 #endif

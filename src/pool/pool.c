@@ -251,22 +251,9 @@ dcmi_pool_destroy(uint64_t *out_live_bytes, uint64_t *out_live_blocks, dcmi_pool
 /* ---- Reset ---- */
 
 static void
-reset_map(dcmi_map *map)
-{
-    for (uint32_t i = 0; i < DCMI_ROOT_ENTRIES && atomic_load(&map->leaf_count) > 0; i++) {
-        dcmi_leaf *leaf = atomic_load(&map->root[i]);
-        if (!leaf)
-            continue;
-        atomic_store(&map->root[i], NULL);
-        dcmi_os_unreserve(leaf, sizeof *leaf);
-        atomic_fetch_sub(&map->leaf_count, 1);
-    }
-}
-
-static void
 reset_parts(dcmi_pool *pool)
 {
-    reset_map(&pool->map);
+    dcmi_map_reset(&pool->map);
     for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
         dcmi_region_reset(&pool->regions[i]);
     dcmi_depot_reset(&pool->depot);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MOST_SLABS   (1u << 22)
+#define MOST_SLABS   (1u << 21)
 #define FEWEST_SLABS (1u << 10)
 #define EMPTY_KEPT   1u
 
@@ -93,11 +93,11 @@ slab_descriptor(dcmi_region *region)
 }
 
 static void
-slab_mark_pages(dcmi_region *region, const dcmi_slab *slab, uint32_t owner, unsigned class_plus_1)
+slab_mark_pages(dcmi_region *region, const dcmi_slab *slab, uint32_t owner, unsigned kind)
 {
     unsigned pages = region->table->classes[slab->class].slab_pages;
     for (unsigned i = 0; i < pages; i++)
-        dcmi_page_set(dcmi_map_page(region->map, slab->address + (uint64_t)i * DCMI_PAGE), owner, class_plus_1);
+        dcmi_page_set(dcmi_map_page(region->map, slab->address + (uint64_t)i * DCMI_PAGE), owner, kind);
 }
 
 /* A new slab with all its blocks free; 0 when no span fits. */
@@ -126,7 +126,7 @@ slab_carve(dcmi_region *region, unsigned class)
     };
     for (unsigned word = 0; word * 64 < total; word++)
         slab->map[word] = total - word * 64 >= 64 ? UINT64_MAX : (1ull << (total - word * 64)) - 1;
-    slab_mark_pages(region, slab, region->id << DCMI_OWNER_BITS | index, class + 1);
+    slab_mark_pages(region, slab, region->id << DCMI_OWNER_BITS | index, of->kind);
     slab_list(region, index);
     region->empty_slabs[class]++;
     region->slab_free_bytes += total * of->bytes;
@@ -138,7 +138,7 @@ slab_dissolve(dcmi_region *region, uint32_t index)
 {
     dcmi_slab *slab = &region->slabs[index];
     slab_unlist(region, index);
-    slab_mark_pages(region, slab, 0, 0);
+    slab_mark_pages(region, slab, 0, DCMI_PAGE_NONE);
     region->empty_slabs[slab->class]--;
     region->slab_free_bytes -= slab->total * region->table->classes[slab->class].bytes;
     dcmi_fit_give(&region->fit, slab->span);
@@ -207,13 +207,13 @@ note_low(dcmi_region *region)
 }
 
 static uint64_t
-take_run(dcmi_region *region, uint64_t pages, uint64_t align_pages, unsigned class_plus_1)
+take_run(dcmi_region *region, uint64_t pages, uint64_t align_pages, unsigned kind)
 {
     uint32_t span = dcmi_fit_take(&region->fit, pages, align_pages);
     if (!span)
         return 0;
     uint64_t address = dcmi_span_address(&region->fit.spans[span]);
-    dcmi_page_set(dcmi_map_page(region->map, address), region->id << DCMI_OWNER_BITS | span, class_plus_1);
+    dcmi_page_set(dcmi_map_page(region->map, address), region->id << DCMI_OWNER_BITS | span, kind);
     return address;
 }
 
@@ -225,7 +225,7 @@ dcmi_region_take(uint64_t *out, dcmi_region *region, unsigned class, unsigned co
     if (of->is_slab) {
         taken = take_from_slabs(out, region, class, count);
     } else {
-        out[0] = take_run(region, of->bytes / DCMI_PAGE, 1, class + 1);
+        out[0] = take_run(region, of->bytes / DCMI_PAGE, 1, of->kind);
         taken = out[0] != 0;
     }
     note_low(region);
@@ -235,7 +235,7 @@ dcmi_region_take(uint64_t *out, dcmi_region *region, unsigned class, unsigned co
 uint64_t
 dcmi_region_take_pages(dcmi_region *region, uint64_t pages, uint64_t align_pages)
 {
-    uint64_t address = take_run(region, pages, align_pages, DCMI_CLASS_NONE);
+    uint64_t address = take_run(region, pages, align_pages, DCMI_PAGE_DIRECT);
     note_low(region);
     return address;
 }
@@ -245,13 +245,11 @@ dcmi_region_give(dcmi_region *region, uint64_t address)
 {
     dcmi_page *page = dcmi_map_page(region->map, address);
     uint32_t owner = atomic_load_explicit(&page->owner, memory_order_relaxed) & DCMI_OWNER_MASK;
-    unsigned class = atomic_load_explicit(&page->class_plus_1, memory_order_relaxed) - 1u;
-
-    if (class < DCMI_CLASS_COUNT && region->table->classes[class].is_slab) {
+    if (dcmi_page_is_slab(atomic_load_explicit(&page->kind, memory_order_relaxed))) {
         slab_give(region, owner, address);
         return;
     }
-    dcmi_page_set(page, 0, 0);
+    dcmi_page_set(page, 0, DCMI_PAGE_NONE);
     dcmi_fit_give(&region->fit, owner);
 }
 

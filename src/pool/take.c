@@ -37,24 +37,6 @@ out_add(dcmi_pool *pool, uint64_t bytes)
     atomic_fetch_add_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
 }
 
-static void
-count_take(request *r, uint64_t slack)
-{
-#ifndef DCMI_NO_STATS
-    dcmi_cache *cache = r->cache;
-    if (r->class == DCMI_CLASS_NONE) {
-        dcmi_count_add(&cache->direct_takes, 1);
-        dcmi_count_add(&cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
-        dcmi_count_add(&cache->direct_slack_taken, slack);
-    } else {
-        dcmi_count_add(&cache->magazines[r->class].takes, 1);
-        dcmi_count_add(&cache->magazines[r->class].slack_taken, slack);
-    }
-#else
-    (void)r, (void)slack;
-#endif
-}
-
 /* ---- Rungs ---- */
 
 static dcmi_region *
@@ -85,55 +67,80 @@ take_direct(request *r, dcmi_region *region)
     out_add(r->pool, r->pages << DCMI_PAGE_SHIFT);
     uint64_t slack = mark_direct(r, address);
     bool is_locked = dcmi_cache_own(r->cache);
-    count_take(r, slack);
+    dcmi_count_add(&r->cache->direct_takes, 1);
+    dcmi_count_add(&r->cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
+    dcmi_count_add(&r->cache->direct_slack_taken, slack);
     if (!r->met_driver)
         dcmi_count_add(&r->cache->fit_hits, 1);
     dcmi_cache_disown(r->cache, is_locked);
     return address;
 }
 
-/* Fills an empty magazine: from the depot, else from the region. How many blocks it has then. */
+/* Blocks from the depot, else from the region, into `blocks`; how many. */
 static unsigned
-refill(request *r, dcmi_region *region, dcmi_magazine *magazine)
+fetch(uint64_t *blocks, request *r, dcmi_region *region, unsigned most)
 {
     dcmi_pool *pool = r->pool;
-    uint64_t size = pool->table.classes[r->class].bytes;
-    unsigned batch = magazine->cap > 2 ? magazine->cap / 2 : 1;
-
-    unsigned count = dcmi_depot_take(magazine->blocks, &pool->depot, r->class, batch);
+    unsigned count = dcmi_depot_take(blocks, &pool->depot, r->class, most);
     if (count > 0) {
         dcmi_count_add(&r->cache->depot_hits, 1);
     } else {
         dcmi_lock_take(&region->lock);
-        count = dcmi_region_take(magazine->blocks, region, r->class, batch);
+        count = dcmi_region_take(blocks, region, r->class, most);
         dcmi_lock_drop(&region->lock);
         if (count > 0 && !r->met_driver)
             dcmi_count_add(&r->cache->fit_hits, 1);
     }
     if (count > 0)
-        out_add(pool, count * size);
+        out_add(pool, count * pool->table.classes[r->class].bytes);
     return count;
+}
+
+static dcmi_entry
+entry_of(dcmi_pool *pool, const dcmi_class *class, uint64_t address)
+{
+    dcmi_spot spot = dcmi_map_spot(&pool->map, address);
+    return (dcmi_entry){address, class->is_slab ? dcmi_spot_slot(spot) : &dcmi_spot_page(spot)->live};
+}
+
+/* One block; what else was fetched fills the magazine. */
+static dcmi_entry
+take_entry(request *r, dcmi_region *region, dcmi_magazine *magazine)
+{
+    const dcmi_class *class = &r->pool->table.classes[r->class];
+    uint32_t count = dcmi_magazine_count(magazine);
+    if (count > 0) {
+        dcmi_magazine_set_count(magazine, count - 1);
+        return magazine->entries[count - 1];
+    }
+    uint64_t blocks[DCMI_MAGAZINE_ROOM];
+    uint32_t cap = dcmi_magazine_cap(magazine);
+    unsigned fetched = fetch(blocks, r, region, cap > 2 ? cap / 2 : 1);
+    if (fetched == 0)
+        return (dcmi_entry){0, NULL};
+    for (unsigned i = 0; i < fetched - 1; i++)
+        magazine->entries[i] = entry_of(r->pool, class, blocks[i]);
+    if (fetched > 1)
+        dcmi_magazine_fill(magazine, class, fetched - 1);
+    return entry_of(r->pool, class, blocks[fetched - 1]);
 }
 
 static uint64_t
 take_class(request *r, dcmi_region *region)
 {
     const dcmi_class *class = &r->pool->table.classes[r->class];
-    dcmi_magazine *magazine = &r->cache->magazines[r->class];
-    uint64_t address = 0;
+    dcmi_magazine *magazine = dcmi_cache_magazine(r->cache, r->class);
 
     bool is_locked = dcmi_cache_own(r->cache);
-    unsigned count = dcmi_magazine_count(magazine);
-    if (count == 0)
-        count = refill(r, region, magazine);
-    if (count > 0) {
-        address = magazine->blocks[count - 1];
-        dcmi_magazine_set_count(magazine, count - 1);
-        count_take(r, dcmi_mark_live(r->pool->map.root, address, class, r->bytes));
+    dcmi_entry entry = take_entry(r, region, magazine);
+    if (entry.address) {
+        uint16_t mark = dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
+        atomic_store_explicit(entry.mark, mark, memory_order_relaxed);
+        dcmi_magazine_count_taken(magazine, mark);
     }
     r->cache->large_takes += r->is_large;
     dcmi_cache_disown(r->cache, is_locked);
-    return address;
+    return entry.address;
 }
 
 static uint64_t
@@ -167,11 +174,8 @@ learn_from_flush(request *r)
     cache->direct_span = cache->direct_span ? dcmi_min(cache->direct_span * 4, DIRECT_MOST) : DIRECT_FIRST;
     cache->direct_left = cache->direct_span;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        dcmi_magazine *magazine = &cache->magazines[class];
-        if (!dcmi_class_is_large(&cache->table->classes[class]))
-            continue;
-        cache->granted_bytes -= magazine->cap * cache->table->classes[class].bytes;
-        magazine->cap = 0;
+        if (dcmi_class_is_large(&cache->table->classes[class]))
+            dcmi_cache_revoke(cache, class);
     }
 }
 
@@ -365,7 +369,7 @@ dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
         return take_failed(pool, bytes);
 
     /* Hits that come here do so to be timed, and stand for many; of the slow ones a few are timed. */
-    bool is_hit = r.class != DCMI_CLASS_NONE && dcmi_magazine_count(&r.cache->magazines[r.class]) > 0;
+    bool is_hit = r.class != DCMI_CLASS_NONE && dcmi_magazine_count(dcmi_cache_magazine(r.cache, r.class)) > 0;
     bool is_timed = is_hit || r.cache->samples++ % TIMED_EVERY == 0;
     uint64_t begin = is_timed ? dcmi_os_now_ns() : 0;
 
@@ -387,12 +391,12 @@ shed(dcmi_pool *pool, unsigned class, dcmi_magazine *magazine)
 {
     uint32_t count = dcmi_magazine_count(magazine);
     uint32_t older = count / 2 + (count & 1);
-    if (dcmi_depot_put(&pool->depot, class, magazine->blocks, older))
+    uint64_t blocks[DCMI_MAGAZINE_ROOM];
+    dcmi_magazine_remove(blocks, magazine, 0, older);
+    if (dcmi_depot_put(&pool->depot, class, blocks, older))
         atomic_fetch_sub_explicit(&pool->out_bytes, older * pool->table.classes[class].bytes, memory_order_relaxed);
     else
-        dcmi_pool_give_blocks(pool, class, magazine->blocks, older);
-    memmove(magazine->blocks, magazine->blocks + older, (count - older) * sizeof magazine->blocks[0]);
-    dcmi_magazine_set_count(magazine, count - older);
+        dcmi_pool_give_blocks(pool, class, blocks, older);
 }
 
 static bool
@@ -434,34 +438,29 @@ keep_idle_limit(dcmi_pool *pool, bool is_large)
 }
 
 static void
-give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, uint64_t address, uint64_t slack)
+give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry, uint16_t mark)
 {
-    const dcmi_class *of = &pool->table.classes[class];
-    dcmi_magazine *magazine = &cache->magazines[class];
-    bool is_large = dcmi_class_is_large(of);
+    dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+    bool is_large = dcmi_class_is_large(&pool->table.classes[class]);
 
     bool is_locked = dcmi_cache_own(cache);
     bool is_in = is_kept(pool, cache, is_large);
-    if (is_in && magazine->cap == 0)
+    if (is_in)
         dcmi_cache_grant(cache, class);
-    is_in = is_in && magazine->cap > 0;
+    uint32_t cap = dcmi_magazine_cap(magazine);
+    is_in = is_in && cap > 0;
+    if (is_in && dcmi_magazine_count(magazine) >= cap)
+        shed(pool, class, magazine);
     if (is_in) {
-        if (dcmi_magazine_count(magazine) >= magazine->cap)
-            shed(pool, class, magazine);
         uint32_t count = dcmi_magazine_count(magazine);
-        magazine->blocks[count] = address;
-        dcmi_magazine_set_count(magazine, count + 1);
+        magazine->entries[count] = entry;
+        dcmi_magazine_fill(magazine, &pool->table.classes[class], count + 1);
     }
-#ifndef DCMI_NO_STATS
-    dcmi_count_add(&magazine->gives, 1);
-    dcmi_count_add(&magazine->slack_given, slack);
-#else
-    (void)slack;
-#endif
+    dcmi_magazine_count_given(magazine, mark);
     dcmi_cache_disown(cache, is_locked);
 
     if (!is_in)
-        dcmi_pool_give_blocks(pool, class, &address, 1);
+        dcmi_pool_give_blocks(pool, class, &entry.address, 1);
     keep_idle_limit(pool, is_large);
 }
 
@@ -480,13 +479,9 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
     bool is_locked = dcmi_cache_own(cache);
     if (cache->direct_left > 0)
         cache->direct_left--;
-#ifndef DCMI_NO_STATS
     dcmi_count_add(&cache->direct_gives, 1);
     dcmi_count_add(&cache->direct_bytes_given, bytes);
     dcmi_count_add(&cache->direct_slack_given, slack);
-#else
-    (void)slack;
-#endif
     dcmi_cache_disown(cache, is_locked);
     keep_idle_limit(pool, true);
 }
@@ -495,20 +490,17 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
 static _Atomic uint16_t *
 mark_of(dcmi_pool *pool, uint64_t address, unsigned *out_class)
 {
-    dcmi_leaf *leaf = dcmi_map_leaf(pool->map.root, address);
-    if (!leaf)
+    dcmi_spot spot = dcmi_map_spot(&pool->map, address);
+    if (!spot.leaf)
         return NULL;
-    dcmi_page *page = dcmi_leaf_page(leaf, address);
-    unsigned class_plus_1 = atomic_load_explicit(&page->class_plus_1, memory_order_relaxed);
-    *out_class = class_plus_1 == DCMI_CLASS_NONE ? DCMI_CLASS_NONE : class_plus_1 - 1;
-    if (class_plus_1 == 0)
+    dcmi_page *page = dcmi_spot_page(spot);
+    unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
+    if (kind == DCMI_PAGE_NONE)
         return NULL;
-    if (*out_class == DCMI_CLASS_NONE)
-        return address % DCMI_PAGE ? NULL : &page->live;
-
-    const dcmi_class *class = &pool->table.classes[*out_class];
-    uint64_t step = class->is_slab ? DCMI_QUANTUM : DCMI_PAGE;
-    return address % step ? NULL : dcmi_leaf_live(leaf, address, class->live_base, class->live_shift);
+    *out_class = kind == DCMI_PAGE_DIRECT ? DCMI_CLASS_NONE : dcmi_page_class(kind);
+    if (dcmi_page_is_slab(kind))
+        return address % DCMI_QUANTUM ? NULL : dcmi_spot_slot(spot);
+    return address % DCMI_PAGE ? NULL : &page->live;
 }
 
 /* The size of the block that begins at `address`, a class's or a run's own. */
@@ -532,19 +524,19 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
 
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, address, &class);
-    uint64_t units = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
+    uint16_t was_live = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
 #ifdef DCMI_NO_CHECKS
-    units = mark && class != DCMI_CLASS_NONE ? 1 : units;
+    was_live = mark && class != DCMI_CLASS_NONE ? 1 : was_live;
 #endif
-    if (units == 0)
+    if (was_live == 0)
         return dcmi_pool_refuse(pool, address);
 
     if (pool->has_exact_peaks)
         atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
     if (class == DCMI_CLASS_NONE)
-        give_direct(pool, cache, address, units - 1);
+        give_direct(pool, cache, address, was_live - 1u);
     else
-        give_class(pool, cache, class, address, (units - 1) << pool->table.classes[class].slack_shift);
+        give_class(pool, cache, class, (dcmi_entry){address, mark}, was_live);
     if (is_timed)
         dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_free_latency, dcmi_os_now_ns() - begin,
                                TIMED_EVERY);
@@ -567,10 +559,10 @@ static uint64_t
 run_start(dcmi_pool *pool, uint64_t address)
 {
     for (uint64_t at = dcmi_round_down(address, DCMI_PAGE);; at -= DCMI_PAGE) {
-        dcmi_leaf *leaf = dcmi_map_leaf(pool->map.root, at);
-        if (!leaf)
+        dcmi_spot spot = dcmi_map_spot(&pool->map, at);
+        if (!spot.leaf)
             return 0;
-        if (atomic_load_explicit(&dcmi_leaf_page(leaf, at)->class_plus_1, memory_order_relaxed))
+        if (atomic_load_explicit(&dcmi_spot_page(spot)->kind, memory_order_relaxed))
             return at;
         if (at == 0)
             return 0;
@@ -583,12 +575,11 @@ find(dcmi_block *out, dcmi_pool *pool, uint64_t address)
     uint64_t start = run_start(pool, address);
     if (!start)
         return false;
-    unsigned class_plus_1 =
-        atomic_load_explicit(&dcmi_map_page(&pool->map, start)->class_plus_1, memory_order_relaxed);
-    if (class_plus_1 && class_plus_1 <= DCMI_CLASS_COUNT && pool->table.classes[class_plus_1 - 1].is_slab) {
+    unsigned kind = atomic_load_explicit(&dcmi_map_page(&pool->map, start)->kind, memory_order_relaxed);
+    if (dcmi_page_is_slab(kind)) {
         if (start != dcmi_round_down(address, DCMI_PAGE))
             return false;
-        start = slab_block(pool, address, pool->table.classes[class_plus_1 - 1].bytes);
+        start = slab_block(pool, address, pool->table.classes[dcmi_page_class(kind)].bytes);
     }
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, start, &class);
@@ -675,9 +666,8 @@ segment_of(dcmi_pool *pool, uint64_t address)
         return NULL;
     dcmi_page *page = dcmi_map_page(&pool->map, start);
     uint32_t owner = atomic_load_explicit(&page->owner, memory_order_relaxed);
-    unsigned class = atomic_load_explicit(&page->class_plus_1, memory_order_relaxed) - 1u;
+    bool is_slab = dcmi_page_is_slab(atomic_load_explicit(&page->kind, memory_order_relaxed));
     dcmi_region *region = dcmi_pool_region_of(pool, owner);
-    bool is_slab = class < DCMI_CLASS_COUNT && pool->table.classes[class].is_slab;
     uint32_t span = is_slab ? dcmi_region_slab(region, owner)->span : owner & DCMI_OWNER_MASK;
     return dcmi_pool_segment(pool, dcmi_span_segment(&region->fit.spans[span]));
 }
