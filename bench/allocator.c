@@ -206,7 +206,8 @@ open_dcmem(bench_allocators *out, dcmem_policy policy)
         .manager_destroy = dcmem_manager_destroy,
     };
     name_it(&out->dcmem, "dcmem");
-    if (!create_manager(&out->dcmem, &library, policy))
+    name_it(&out->fresh, "dcmem");
+    if (!create_manager(&out->dcmem, &library, policy) || !create_manager(&out->fresh, &library, policy))
         return false;
     const char *(*version)(void) = dcmem_version;
     const void *address;
@@ -287,9 +288,10 @@ bench_allocators_open(bench_allocators *out, const bench_wanted *wanted)
 void
 bench_allocators_close(bench_allocators *allocators)
 {
-    bench_allocator *dcmem = &allocators->dcmem;
-    if (dcmem->manager_destroy && dcmem->calls.manager)
-        (void)dcmem->manager_destroy(dcmem->calls.manager); /* it logs what it finds */
+    bench_allocator *ours[] = {&allocators->dcmem, &allocators->fresh};
+    for (unsigned i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (ours[i]->manager_destroy && ours[i]->calls.manager)
+            (void)ours[i]->manager_destroy(ours[i]->calls.manager); /* it logs what it finds */
     /* The variants end with the process: one of them does not know what is still in use and would complain. Libraries
      * stay open: threads' end handlers of theirs may still be due. */
 }

@@ -40,7 +40,9 @@ typedef struct bench_allocator {
 
 /* Everybody who can take part. */
 typedef struct bench_allocators {
-    bench_allocator dcmem, handle, floor, nostats, unchecked;
+    bench_allocator dcmem, handle, floor;
+    /* For variants: dcmem with a manager that has served nobody else, as theirs have not. */
+    bench_allocator fresh, nostats, unchecked;
     unsigned peer_count;
     bench_allocator peers[BENCH_PEERS];
 } bench_allocators;

@@ -127,11 +127,11 @@ invite(bench_samples *samples, bench_field field, const bench_allocators *all)
         add(samples, BENCH_ROLE_BESIDE, "raw", &all->dcmem);
         break;
     case BENCH_FIELD_NOSTATS:
-        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
+        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->fresh);
         add(samples, BENCH_ROLE_BESIDE, all->nostats.name, &all->nostats);
         break;
     case BENCH_FIELD_UNCHECKED:
-        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
+        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->fresh);
         add(samples, BENCH_ROLE_BESIDE, all->unchecked.name, &all->unchecked);
         break;
     case BENCH_FIELD_TRANSFERS:

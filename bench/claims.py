@@ -85,7 +85,7 @@ def claims(runs):
                           ""))
     lines.append(absolute(runs, "tight", "churn-resident", "churn, tight: peak resident / live", 1.13, ""))
     lines.append(against_peers(runs, "tight", "churn", "churn, tight: at most 1.5 x the best peer's time", 1.5))
-    for case in sorted({entry["case"] for launch in loose for entry in launch if entry["case"].startswith("handle-")}):
+    for case in [entry["case"] for entry in loose[0] if entry["case"].startswith("handle-")] if loose else []:
         lines.append(absolute(runs, "loose", case, f"{case[7:]}: handle create + destroy at most 2 x raw", 2, "x",
                               "ratio_to_beside"))
     for case in ["stats-64B", "stats-64KiB", "stats-churn"]:

@@ -133,12 +133,12 @@ calibrate(const bench_pattern *pattern, void *state)
         if (cost < 0)
             return 0;
         double wanted = cost > 0 ? bench_round_ns / (cost * (double)ops) : MOST_GROWTH;
-        if (fits > 0 && wanted > 0.7 && wanted < 1.4)
+        bool is_fitting = wanted > 0.7 && wanted < 1.4;
+        bool is_one_too_long = wanted < 1 && ops == 1;
+        if (fits > 0 && (is_fitting || is_one_too_long))
             break;
-        double fitting = (double)ops * fmin(wanted, MOST_GROWTH);
-        ops = fitting < 1 ? 1 : fitting > MOST_OPS ? MOST_OPS : (uint64_t)fitting;
-        if (fitting < 1)
-            break;
+        double fitted = (double)ops * fmin(wanted, MOST_GROWTH);
+        ops = fitted < 1 ? 1 : fitted > MOST_OPS ? MOST_OPS : (uint64_t)fitted;
     }
     return ops;
 }

@@ -206,3 +206,65 @@ TEST(bench__a_contender_that_fails_drops_out_and_the_others_go_on)
     EXPECT_EQ(order_count, 6);
     EXPECT_EQ(ended, 3);
 }
+
+/* ---- Finding the length of a round: a contender whose cost is scripted ---- */
+
+static double first_cost, later_cost;
+static uint64_t calls, last_ops;
+
+static void *
+scripted_begin(const bench_case *which, const bench_contender *who)
+{
+    (void)which, (void)who;
+    calls = 0;
+    return &calls;
+}
+
+static double
+scripted_run(void *state, uint64_t ops)
+{
+    (void)state;
+    last_ops = ops;
+    return calls++ == 0 ? first_cost : later_cost;
+}
+
+static void
+scripted_end(void *state)
+{
+    (void)state;
+}
+
+static const bench_pattern scripted = {scripted_begin, scripted_run, scripted_end, false, 0};
+static const bench_case scripted_case = {"scripted", "", "", BENCH_FIELD_DCMEM, &scripted, 0, 1, false, 0};
+
+static uint64_t
+fitted_ops(double first, double later)
+{
+    begin(0);
+    contender(BENCH_ROLE_DCMEM, "dcmem", 0, 0, 0);
+    first_cost = first;
+    later_cost = later;
+    bench_round_ns = 12e6;
+    bench_measure(&samples, &scripted_case, 1, NULL, NULL);
+    return last_ops;
+}
+
+TEST(bench__rounds_are_as_long_as_asked_for)
+{
+    uint64_t ops = fitted_ops(10, 10);
+    EXPECT_GE(ops, 800000);
+    EXPECT_LE(ops, 1700000);
+}
+
+TEST(bench__a_slow_first_operation_does_not_shorten_the_rounds)
+{
+    static const double slow[] = {1e5, 9e6, 12e6, 13e6, 1e9};
+    for (unsigned i = 0; i < sizeof slow / sizeof *slow; i++)
+        EXPECT_GE(fitted_ops(slow[i], 10), 800000);
+}
+
+TEST(bench__an_operation_longer_than_a_round_is_done_once_a_round)
+{
+    EXPECT_EQ(fitted_ops(60e6, 60e6), 1);
+    EXPECT_LE(calls, 4);
+}
