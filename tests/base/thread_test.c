@@ -84,10 +84,12 @@ static _Atomic uint32_t order_count;
         if (thread == dcmi_thread_current)                                                                             \
             atomic_store(&order[atomic_fetch_add(&order_count, 1) & 3], level + 1);                                    \
     }
-SINK(0)
-SINK(1) SINK(2) SINK(3)
 
-    TEST(thread__an_end_is_told_in_the_ending_thread_from_level_0_to_3)
+/* clang-format off */
+SINK(0) SINK(1) SINK(2) SINK(3)
+/* clang-format on */
+
+TEST(thread__an_end_is_told_in_the_ending_thread_from_level_0_to_3)
 {
     visitor one = {0};
     atomic_store(&order_count, 0);
