@@ -65,10 +65,10 @@ dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
 static inline bool
 dcmi_hot_give(dcmi_cache *cache, uint64_t address)
 {
-    dcmi_spot spot = dcmi_map_spot(cache->map, address);
-    if (DCMI_UNLIKELY(!spot.leaf))
+    dcmi_cell cell = dcmi_map_cell(cache->map, address);
+    if (DCMI_UNLIKELY(!cell.leaf))
         return false;
-    dcmi_page *page = dcmi_spot_page(spot);
+    dcmi_page *page = dcmi_cell_page(cell);
     unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
     /* No class: the magazine for none, which takes nothing. */
     dcmi_magazine *magazine = dcmi_cache_magazine_of(cache, kind & DCMI_PAGE_CLASS);
@@ -79,7 +79,7 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address)
 
     /* Where marks can stand: any other address is no block's start. */
     bool is_slab = dcmi_page_is_slab(kind);
-    _Atomic uint16_t *live = is_slab ? dcmi_spot_slot(spot) : &page->live;
+    _Atomic uint16_t *live = is_slab ? dcmi_cell_slot(cell) : &page->live;
     uint16_t mark = 1;
 #ifndef DCMI_NO_CHECKS
     uint64_t mask = is_slab ? DCMI_QUANTUM - 1 : DCMI_PAGE - 1;

@@ -65,46 +65,46 @@ void dcmi_map_reset(dcmi_map *map);
 dcmem_result dcmi_map_cover(dcmi_map *map, uint64_t address, uint64_t bytes);
 
 /* A page of the map, and the leaf it is in. */
-typedef struct dcmi_spot {
+typedef struct dcmi_cell {
     dcmi_leaf *leaf; /* NULL: no memory near that address was ever held */
     uint64_t offset; /* in the leaf's interval */
-} dcmi_spot;
+} dcmi_cell;
 
-static inline dcmi_spot
-dcmi_map_spot(const dcmi_map *map, uint64_t address)
+static inline dcmi_cell
+dcmi_map_cell(const dcmi_map *map, uint64_t address)
 {
     uint64_t offset = address - atomic_load_explicit(&map->base, memory_order_relaxed);
     if (DCMI_LIKELY(offset >> DCMI_LEAF_BITS == 0)) {
         dcmi_leaf *near = map->near;
         if (!near)
             __builtin_unreachable(); /* spares the caller a test */
-        return (dcmi_spot){near, offset};
+        return (dcmi_cell){near, offset};
     }
     if (address >> DCMI_ADDRESS_BITS)
-        return (dcmi_spot){NULL, 0};
+        return (dcmi_cell){NULL, 0};
     dcmi_leaf *leaf = atomic_load_explicit(&map->root[offset >> DCMI_LEAF_BITS & (DCMI_ROOT_ENTRIES - 1)],
                                            memory_order_acquire);
-    return (dcmi_spot){leaf, offset & (DCMI_LEAF_BYTES - 1)};
+    return (dcmi_cell){leaf, offset & (DCMI_LEAF_BYTES - 1)};
 }
 
 static inline dcmi_page *
-dcmi_spot_page(dcmi_spot spot)
+dcmi_cell_page(dcmi_cell cell)
 {
-    return &spot.leaf->pages[spot.offset >> DCMI_PAGE_SHIFT];
+    return &cell.leaf->pages[cell.offset >> DCMI_PAGE_SHIFT];
 }
 
 /* The live mark of a slab's block that begins there. */
 static inline _Atomic uint16_t *
-dcmi_spot_slot(dcmi_spot spot)
+dcmi_cell_slot(dcmi_cell cell)
 {
-    return &spot.leaf->slots[spot.offset / 64];
+    return &cell.leaf->slots[cell.offset / 64];
 }
 
 /* The entry of a page that is covered. */
 static inline dcmi_page *
 dcmi_map_page(const dcmi_map *map, uint64_t address)
 {
-    return dcmi_spot_page(dcmi_map_spot(map, address));
+    return dcmi_cell_page(dcmi_map_cell(map, address));
 }
 
 void dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind);

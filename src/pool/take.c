@@ -99,8 +99,8 @@ fetch(uint64_t *blocks, request *r, dcmi_region *region, unsigned most)
 static dcmi_entry
 entry_of(dcmi_pool *pool, const dcmi_class *class, uint64_t address)
 {
-    dcmi_spot spot = dcmi_map_spot(&pool->map, address);
-    return (dcmi_entry){address, class->is_slab ? dcmi_spot_slot(spot) : &dcmi_spot_page(spot)->live};
+    dcmi_cell cell = dcmi_map_cell(&pool->map, address);
+    return (dcmi_entry){address, class->is_slab ? dcmi_cell_slot(cell) : &dcmi_cell_page(cell)->live};
 }
 
 /* One block; what else was fetched fills the magazine. */
@@ -490,16 +490,16 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
 static _Atomic uint16_t *
 mark_of(dcmi_pool *pool, uint64_t address, unsigned *out_class)
 {
-    dcmi_spot spot = dcmi_map_spot(&pool->map, address);
-    if (!spot.leaf)
+    dcmi_cell cell = dcmi_map_cell(&pool->map, address);
+    if (!cell.leaf)
         return NULL;
-    dcmi_page *page = dcmi_spot_page(spot);
+    dcmi_page *page = dcmi_cell_page(cell);
     unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
     if (kind == DCMI_PAGE_NONE)
         return NULL;
     *out_class = kind == DCMI_PAGE_DIRECT ? DCMI_CLASS_NONE : dcmi_page_class(kind);
     if (dcmi_page_is_slab(kind))
-        return address % DCMI_QUANTUM ? NULL : dcmi_spot_slot(spot);
+        return address % DCMI_QUANTUM ? NULL : dcmi_cell_slot(cell);
     return address % DCMI_PAGE ? NULL : &page->live;
 }
 
@@ -559,10 +559,10 @@ static uint64_t
 run_start(dcmi_pool *pool, uint64_t address)
 {
     for (uint64_t at = dcmi_round_down(address, DCMI_PAGE);; at -= DCMI_PAGE) {
-        dcmi_spot spot = dcmi_map_spot(&pool->map, at);
-        if (!spot.leaf)
+        dcmi_cell cell = dcmi_map_cell(&pool->map, at);
+        if (!cell.leaf)
             return 0;
-        if (atomic_load_explicit(&dcmi_spot_page(spot)->kind, memory_order_relaxed))
+        if (atomic_load_explicit(&dcmi_cell_page(cell)->kind, memory_order_relaxed))
             return at;
         if (at == 0)
             return 0;
