@@ -15,8 +15,8 @@
 #define FEWEST_ROUNDS 3u
 #define MOST_ROUNDS   1000u
 
-#define WANTED_SAMPLES        10000u /* so that a hundred of them lie above p99 */
-#define MOST_INSPECTED_ROUNDS 50u
+#define ROUND_OPS      5000u /* shorter traces are played several times a turn, or the other way's turn were all cold */
+#define WANTED_SAMPLES 5000u /* so that fifty of them lie above p99 */
 
 /* Longer than any replay: memory that is idle while it is the driver's turn must not go back meanwhile. */
 #define IDLE_TIME_NS (24ull * 3600 * 1000000000)
@@ -38,7 +38,7 @@ typedef struct measure_session {
     progress_bar *progress;
     uint64_t progress_base;
     replay_way ways[2]; /* driver, pool */
-    uint32_t ops, rounds, inspected_rounds;
+    uint32_t ops, rounds, repeats, inspected_rounds;
     /* Snapshots of the pool: before round one, after it, after all, and in between when most is live. */
     dcmem_stats *first, *steady, *end, *peak;
     char *problem;
@@ -116,6 +116,7 @@ create_players(measure_session *session)
             return say_why(session, "it cannot be played", reason);
     }
     session->ops = player_count(session->ways[DRIVER].player, PLAYER_ROUND);
+    session->repeats = ROUND_OPS / session->ops + 1;
     return true;
 }
 
@@ -143,11 +144,19 @@ play_part(measure_session *session, replay_way *way, player_part part, double *o
     return player_play(way->player, part, out_ns) ? say_failure(session, way) : true;
 }
 
-/* A round and what undoes it; only the round is timed. */
+/* Plays and undoes the trace `repeats` times; only the playing is timed. */
 static bool
-play_round(measure_session *session, replay_way *way, double *out_ns)
+play_round(measure_session *session, replay_way *way, uint32_t repeats, double *out_ns)
 {
-    return play_part(session, way, PLAYER_ROUND, out_ns) && play_part(session, way, PLAYER_CLEANUP, NULL);
+    double sum = 0;
+    for (uint32_t i = 0; i < repeats; i++) {
+        double ns;
+        if (!play_part(session, way, PLAYER_ROUND, &ns) || !play_part(session, way, PLAYER_CLEANUP, NULL))
+            return false;
+        sum += ns;
+    }
+    *out_ns = sum / repeats;
+    return true;
 }
 
 static bool
@@ -171,10 +180,11 @@ play_first(measure_session *session)
 
     uint64_t begin = now_ns();
     for (unsigned i = 0; i < 2; i++)
-        if (!play_round(session, &session->ways[i], &session->ways[i].first_ns))
+        if (!play_round(session, &session->ways[i], 1, &session->ways[i].first_ns))
             return false;
     uint64_t wanted = session->options->rounds;
-    session->rounds = wanted ? (uint32_t)wanted : measure_rounds((double)(now_ns() - begin));
+    double round_ns = (double)(now_ns() - begin) * session->repeats;
+    session->rounds = wanted ? (uint32_t)wanted : measure_rounds(round_ns);
 
     if (dcmem_stats_reset_peaks(session->ways[POOL].target.manager))
         return say_why(session, "the pool gives no figures", dcmem_last_detail()->message);
@@ -194,7 +204,7 @@ play_warm(measure_session *session)
         session->ways[i].round_ns = cli_allocate(session->rounds, sizeof(double));
     for (uint32_t round = 0; round < session->rounds; round++) {
         for (unsigned i = 0; i < 2; i++) {
-            if (!play_round(session, &session->ways[i], &session->ways[i].round_ns[round]))
+            if (!play_round(session, &session->ways[i], session->repeats, &session->ways[i].round_ns[round]))
                 return false;
             show_progress(session, 2 * round + i + 1, 2 * session->rounds + 2);
         }
@@ -214,8 +224,7 @@ look_at_peak(void *user)
 static bool
 play_inspected(measure_session *session)
 {
-    uint32_t rounds = WANTED_SAMPLES / session->ops + 1;
-    session->inspected_rounds = rounds < MOST_INSPECTED_ROUNDS ? rounds : MOST_INSPECTED_ROUNDS;
+    session->inspected_rounds = WANTED_SAMPLES / session->ops + 1;
     for (unsigned i = 0; i < 2; i++) {
         replay_way *way = &session->ways[i];
         way->times = cli_allocate((size_t)session->ops * session->inspected_rounds, sizeof(double));
@@ -274,7 +283,7 @@ static void
 count_driver(measured_way *out, const measure_session *session)
 {
     const replay_way *driver = &session->ways[DRIVER];
-    uint64_t unit = driver->target.granularity, rounds = session->rounds + 1;
+    uint64_t unit = driver->target.granularity, rounds = (uint64_t)session->rounds * session->repeats + 1;
     static const player_part repeated[] = {PLAYER_ROUND, PLAYER_CLEANUP};
 
     out->driver_calls = player_count(driver->player, PLAYER_PREAMBLE);
@@ -309,6 +318,7 @@ sum_up(measurement *out, measure_session *session)
     *out = (measurement){
         .ops = session->ops,
         .rounds = session->rounds,
+        .repeats = session->repeats,
         .threads = session->options->has_threads ? trace->stream_count : 1,
         .alignment = trace->alignment,
         .peak_live_bytes = trace->peak_live_bytes,

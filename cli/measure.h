@@ -1,7 +1,8 @@
 /* measure.h: one trace, once straight through the driver and once through the pool, in one process.
  *
  * Both play the same rounds in turn: one driver round, one pool round, and so on, so that whatever else the machine
- * does befalls both. The first round of each is kept apart: it pays for growth and cold caches. What follows is the
+ * does befalls both. A warm round plays a short trace several times: caches that the other way's system calls have
+ * emptied are not what is measured. The first round of each is kept apart: it pays for growth and cold caches. What follows is the
  * steady state: times are medians over its rounds, peaks and hit rate belong to it alone. Then a few rounds more are
  * played with a clock around every operation, for p99, and with a look at the pool when most is live. */
 #ifndef DCMEM_CLI_MEASURE_H
@@ -31,8 +32,9 @@ typedef struct measured_way {
 } measured_way;
 
 typedef struct measurement {
-    uint32_t ops;    /* of a round */
-    uint32_t rounds; /* warm ones */
+    uint32_t ops;     /* of the trace, behind its preamble */
+    uint32_t rounds;  /* warm ones */
+    uint32_t repeats; /* how often a warm round plays the trace */
     uint32_t threads;
     uint64_t alignment, peak_live_bytes, bound_bytes;
     measured_way direct, pool;

@@ -60,6 +60,7 @@ json_row(json_writer *json, const report_row *row, const report_settings *settin
     json_field_string(json, "path", row->path);
     json_field_unsigned(json, "ops", figures->ops);
     json_field_unsigned(json, "rounds", figures->rounds);
+    json_field_unsigned(json, "repeats", figures->repeats);
     json_field_string(json, "backend", row->backend);
     json_field_bool(json, "is_simulated", row->is_simulated);
     json_field_string(json, "sizing", settings->sizing);
@@ -264,7 +265,7 @@ note_simulated(const report_row *rows, size_t count)
 static void
 note_times(const report_settings *settings)
 {
-    note("operations: allocations and frees of one round. direct: each allocation asks the driver for memory, each "
+    note("operations: allocations and frees of the trace. direct: each allocation asks the driver for memory, each "
          "free gives it back. pool: the same through dcmem.");
     note("median: time of a warm round per operation, over all of them. p99: of 100 operations timed one by one, 99 "
          "are faster. first round: the pool still empty, kept out of the rest. cost removed: 1 - pool / direct.");
