@@ -92,7 +92,7 @@ typedef struct attempt {
     uint64_t begin, end;
     uint64_t copy_bytes, zero_bytes, avoided_bytes;
     dcmi_open *open; /* once it is in the list */
-    dcmi_spot spot;
+    dcmi_site site;
 } attempt;
 
 static bool
@@ -334,19 +334,19 @@ copy_range(const attempt *try, uint64_t offset, uint64_t bytes)
 {
     dcmi_slot *slot = try->locked.slot;
     dcmem_side other = try->side == DCMEM_SIDE_HOST ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
-    dcmi_spot to, from;
-    dcmem_result result = dcmi_side_spot(&to, slot, try->side, offset);
+    dcmi_site to, from;
+    dcmem_result result = dcmi_side_site(&to, slot, try->side, offset);
     if (!result)
-        result = dcmi_side_spot(&from, slot, other, offset);
+        result = dcmi_side_site(&from, slot, other, offset);
     return result ? result : dcmi_carry(&to, &from, bytes, slot->tag, NULL);
 }
 
 static dcmem_result
 zero_range(const attempt *try, uint64_t offset, uint64_t bytes)
 {
-    dcmi_spot to;
+    dcmi_site to;
     dcmem_side side = try->locked.slot->face == DCMI_FACE_SPLIT ? try->side : DCMEM_SIDE_DEVICE;
-    dcmem_result result = dcmi_side_spot(&to, try->locked.slot, side, offset);
+    dcmem_result result = dcmi_side_site(&to, try->locked.slot, side, offset);
     if (result)
         return result;
     dcmem_place place = {.extent = &to.place.extent, .offset = to.place.offset};
@@ -384,17 +384,17 @@ needs_driver(const attempt *try)
     return try->copy_bytes || try->zero_bytes || (is_visited && (slot->face == DCMI_FACE_MAPPED || slot->is_flushed));
 }
 
-/* The units that [begin, end) touches, as an offset in the spot's extent. */
+/* The units that [begin, end) touches, as an offset in the site's extent. */
 typedef struct units {
     uint64_t offset, bytes;
 } units;
 
 static units
-units_of(const dcmi_spot *spot, uint64_t bytes, uint64_t unit)
+units_of(const dcmi_site *site, uint64_t bytes, uint64_t unit)
 {
-    uint64_t begin = dcmi_round_down(spot->place.offset, unit);
-    uint64_t end = dcmi_round_down(spot->place.offset + bytes + unit - 1, unit);
-    return (units){begin, dcmi_min(end, spot->place.extent.bytes) - begin};
+    uint64_t begin = dcmi_round_down(site->place.offset, unit);
+    uint64_t end = dcmi_round_down(site->place.offset + bytes + unit - 1, unit);
+    return (units){begin, dcmi_min(end, site->place.extent.bytes) - begin};
 }
 
 static uint32_t
@@ -415,23 +415,23 @@ static dcmem_result
 visit_begin(attempt *try)
 {
     const dcmi_slot *slot = try->locked.slot;
-    const dcmi_spot *spot = &try->spot;
+    const dcmi_site *site = &try->site;
     dcmi_device *device = dcmi_pool_device(try->pool);
     uint64_t bytes = try->end - try->begin;
     dcmem_result result = DCMEM_OK;
     if (slot->face == DCMI_FACE_MAPPED)
-        result = dcmi_device_map(&try->open->mapped, device, slot->tag, &spot->place.extent, spot->place.offset, bytes,
+        result = dcmi_device_map(&try->open->mapped, device, slot->tag, &site->place.extent, site->place.offset, bytes,
                                  map_flags(try->wish->operation));
     if (result || !slot->is_flushed)
         return result;
 
     /* Writers too: what a flush takes along at the edges of their range must be what the device has there. */
-    units range = units_of(spot, bytes, dcmi_side_unit(slot, try->pool));
-    result = dcmi_device_invalidate(device, slot->tag, &spot->place.extent, range.offset, range.bytes);
+    units range = units_of(site, bytes, dcmi_side_unit(slot, try->pool));
+    result = dcmi_device_invalidate(device, slot->tag, &site->place.extent, range.offset, range.bytes);
     if (result && try->open->mapped) {
         /* What counts is why the access cannot be had. */
         dcmem_detail detail = dcmi_detail_save();
-        (void)dcmi_device_unmap(device, slot->tag, &spot->place.extent, try->open->mapped);
+        (void)dcmi_device_unmap(device, slot->tag, &site->place.extent, try->open->mapped);
         dcmi_detail_restore(&detail);
     }
     return result;
@@ -465,17 +465,17 @@ apply_during(const attempt *try)
 
 /* The place of the first byte as the holder of the access will use it. */
 static dcmem_result
-find_spot(attempt *try)
+find_site(attempt *try)
 {
     bool is_elsewhere = try->wish->is_by_hand || try->wish->operation == DCMI_LOOK;
-    return dcmi_side_spot(&try->spot, try->locked.slot, is_elsewhere ? DCMEM_SIDE_DEVICE : try->side, try->begin);
+    return dcmi_side_site(&try->site, try->locked.slot, is_elsewhere ? DCMEM_SIDE_DEVICE : try->side, try->begin);
 }
 
 /* The access enters the list, and leaves it again when the driver fails. */
 static dcmem_result
 settle(attempt *try)
 {
-    dcmem_result result = find_spot(try);
+    dcmem_result result = find_site(try);
     if (result)
         return result;
     enter(try);
@@ -505,10 +505,10 @@ grant_of(const attempt *try)
         .side = try->side,
         .tag = slot->tag,
         .pool = try->pool,
-        .spot = try->spot,
+        .site = try->site,
     };
     if (try->side == DCMEM_SIDE_HOST)
-        grant.host = try->open->mapped ? try->open->mapped : try->spot.place.host;
+        grant.host = try->open->mapped ? try->open->mapped : try->site.place.host;
     return grant;
 }
 
@@ -602,21 +602,21 @@ static dcmem_result
 visit_end(dcmi_locked *locked, const dcmi_open *open, dcmi_closing closing)
 {
     const dcmi_slot *slot = locked->slot;
-    dcmi_spot spot;
-    dcmem_result result = dcmi_side_spot(&spot, slot, DCMEM_SIDE_DEVICE, open->begin);
+    dcmi_site site;
+    dcmem_result result = dcmi_side_site(&site, slot, DCMEM_SIDE_DEVICE, open->begin);
     if (!result)
         result = dcmi_slot_bring(locked);
     if (result)
         return result;
 
-    dcmi_device *device = dcmi_pool_device(spot.pool);
+    dcmi_device *device = dcmi_pool_device(site.pool);
     if (slot->is_flushed && closing == DCMI_CLOSE_END && dcmi_operation_writes((dcmi_operation)open->operation)) {
-        units range = units_of(&spot, open->end - open->begin, dcmi_side_unit(slot, spot.pool));
-        result = dcmi_device_flush(device, slot->tag, &spot.place.extent, range.offset, range.bytes);
+        units range = units_of(&site, open->end - open->begin, dcmi_side_unit(slot, site.pool));
+        result = dcmi_device_flush(device, slot->tag, &site.place.extent, range.offset, range.bytes);
     }
     /* A driver that fails here has ended the map all the same, and the bytes have arrived. */
     if (!result && open->mapped)
-        (void)dcmi_device_unmap(device, slot->tag, &spot.place.extent, open->mapped);
+        (void)dcmi_device_unmap(device, slot->tag, &site.place.extent, open->mapped);
     dcmi_slot_brought(locked);
     return result;
 }
@@ -703,7 +703,7 @@ dcmi_access_sides(unsigned *out, const dcmi_grant *grant)
 }
 
 dcmem_result
-dcmi_access_look(dcmi_spot *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset, dcmem_side preferred)
+dcmi_access_look(dcmi_site *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset, dcmem_side preferred)
 {
     dcmi_locked locked;
     dcmem_result result = dcmi_slot_lock(&locked, grant->buffer);
@@ -715,7 +715,7 @@ dcmi_access_look(dcmi_spot *out, uint64_t *out_bytes, const dcmi_grant *grant, u
     dcmem_side side = ((unsigned)state & DCMEM_SIDE_BIT(preferred)) ? preferred : other;
     if (locked.slot->face != DCMI_FACE_SPLIT)
         side = DCMEM_SIDE_DEVICE;
-    result = dcmi_side_spot(out, locked.slot, side, begin);
+    result = dcmi_side_site(out, locked.slot, side, begin);
     dcmi_slot_unlock(&locked, false);
     if (!result)
         *out_bytes = dcmi_min(end - begin, grant->bytes - offset);

@@ -27,7 +27,7 @@ typedef struct dcmi_grant {
     dcmem_side side;
     dcmem_tag tag;
     dcmi_pool *pool;  /* of the device's side */
-    dcmi_spot spot;   /* its first byte */
+    dcmi_site site;   /* its first byte */
     void *host;       /* the same for the host: side host */
 } dcmi_grant;
 
@@ -50,7 +50,7 @@ dcmem_result dcmi_access_sides(unsigned *out, const dcmi_grant *grant);
 
 /* Of a DCMI_LOOK grant: a place where its bytes from `offset` on are current, on the preferred side if they are on
  * both, and for how many of them that holds. As long as the grant is open they stay so. */
-dcmem_result dcmi_access_look(dcmi_spot *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset,
+dcmem_result dcmi_access_look(dcmi_site *out, uint64_t *out_bytes, const dcmi_grant *grant, uint64_t offset,
                               dcmem_side preferred);
 
 #endif

@@ -94,12 +94,12 @@ slot_set_options(dcmi_slot *slot, const dcmem_buffer_options *options)
 static dcmem_result
 zero_all(dcmi_slot *slot)
 {
-    dcmi_spot spot;
+    dcmi_site site;
     dcmem_result result = dcmi_side_know_face(slot);
     if (!result)
-        result = dcmi_side_spot(&spot, slot, DCMEM_SIDE_DEVICE, 0);
+        result = dcmi_side_site(&site, slot, DCMEM_SIDE_DEVICE, 0);
     if (!result)
-        result = dcmi_carry_fill(&spot, dcmi_slot_bytes(slot), "", 1, slot->tag);
+        result = dcmi_carry_fill(&site, dcmi_slot_bytes(slot), "", 1, slot->tag);
     slot->state = slot->face == DCMI_FACE_SPLIT ? DCMI_STATE_DEVICE : DCMI_STATE_BOTH;
     return result;
 }
@@ -481,7 +481,7 @@ dcmem_result
 dcmem_buffer_pin(dcmem_native *out, dcmem_buffer *buffer)
 {
     dcmi_locked locked;
-    dcmi_spot spot;
+    dcmi_site site;
     dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
     if (result)
         return result;
@@ -492,14 +492,14 @@ dcmem_buffer_pin(dcmem_native *out, dcmem_buffer *buffer)
     if (!result)
         result = dcmi_side_know_face(slot);
     if (!result)
-        result = dcmi_side_spot(&spot, slot, DCMEM_SIDE_DEVICE, 0);
+        result = dcmi_side_site(&site, slot, DCMEM_SIDE_DEVICE, 0);
     if (!result) {
         dcmi_slot_ready_more(slot)->pins++;
         locked.word += DCMI_WORD_USE;
     }
     dcmi_slot_unlock(&locked, false);
     if (!result && out)
-        *out = dcmi_place_native(dcmi_pool_device(spot.pool), &spot.place, bytes);
+        *out = dcmi_place_native(dcmi_pool_device(site.pool), &site.place, bytes);
     return result;
 }
 

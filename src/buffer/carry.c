@@ -23,16 +23,16 @@ dcmi_route_choose(const dcmi_device *to, const void *to_host, const dcmi_device 
     return to_host ? DCMI_ROUTE_FROM : DCMI_ROUTE_STAGED;
 }
 
-dcmi_spot
-dcmi_spot_host(const void *host)
+dcmi_site
+dcmi_site_host(const void *host)
 {
-    return (dcmi_spot){.place.host = (void *)(uintptr_t)host, .is_host = true};
+    return (dcmi_site){.place.host = (void *)(uintptr_t)host, .is_host = true};
 }
 
-dcmi_spot
-dcmi_spot_at(const dcmi_spot *spot, uint64_t bytes)
+dcmi_site
+dcmi_site_at(const dcmi_site *site, uint64_t bytes)
 {
-    dcmi_spot moved = *spot;
+    dcmi_site moved = *site;
     moved.place.offset += bytes;
     if (moved.place.host)
         moved.place.host = (char *)moved.place.host + bytes;
@@ -40,22 +40,22 @@ dcmi_spot_at(const dcmi_spot *spot, uint64_t bytes)
 }
 
 static dcmi_device *
-device_of(const dcmi_spot *spot)
+device_of(const dcmi_site *site)
 {
-    return spot->pool ? dcmi_pool_device(spot->pool) : NULL;
+    return site->pool ? dcmi_pool_device(site->pool) : NULL;
 }
 
-/* The spot as `device` understands it: its own memory, or what the host can touch. */
+/* The site as `device` understands it: its own memory, or what the host can touch. */
 static dcmem_place
-place_for(const dcmi_spot *spot, const dcmi_device *device)
+place_for(const dcmi_site *site, const dcmi_device *device)
 {
-    if (spot->pool && dcmi_pool_device(spot->pool) == device)
-        return (dcmem_place){.extent = &spot->place.extent, .offset = spot->place.offset};
-    return (dcmem_place){.host = spot->place.host};
+    if (site->pool && dcmi_pool_device(site->pool) == device)
+        return (dcmem_place){.extent = &site->place.extent, .offset = site->place.offset};
+    return (dcmem_place){.host = site->place.host};
 }
 
 static dcmem_result
-copy_by(dcmi_device *device, const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_tag tag)
+copy_by(dcmi_device *device, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
 {
     dcmem_place to_place = place_for(to, device);
     dcmem_place from_place = place_for(from, device);
@@ -70,7 +70,7 @@ typedef struct direction {
 } direction;
 
 static direction
-direction_of(const dcmi_spot *to, const dcmi_spot *from)
+direction_of(const dcmi_site *to, const dcmi_site *from)
 {
     static const direction directions[2][2] = {
         /* [to is host][from is host] */
@@ -84,7 +84,7 @@ direction_of(const dcmi_spot *to, const dcmi_spot *from)
 
 /* One driver call, which the pool whose driver it is counts. */
 static dcmem_result
-copy_counted(dcmi_pool *pool, const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_tag tag)
+copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
 {
     uint64_t begun = dcmi_os_now_ns();
     dcmem_result result = copy_by(dcmi_pool_device(pool), to, from, bytes, tag);
@@ -102,13 +102,13 @@ copy_counted(dcmi_pool *pool, const dcmi_spot *to, const dcmi_spot *from, uint64
 /* ---- Copies ---- */
 
 static dcmem_result
-copy_chunks(const dcmi_spot *to, const dcmi_spot *from, const dcmi_spot *stage, uint64_t bytes, dcmem_tag tag,
+copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, uint64_t bytes, dcmem_tag tag,
             bool *has_begun)
 {
     for (uint64_t done = 0; done < bytes; done += STAGE_BYTES) {
         uint64_t chunk = dcmi_min(bytes - done, STAGE_BYTES);
-        dcmi_spot chunk_from = dcmi_spot_at(from, done);
-        dcmi_spot chunk_to = dcmi_spot_at(to, done);
+        dcmi_site chunk_from = dcmi_site_at(from, done);
+        dcmi_site chunk_to = dcmi_site_at(to, done);
         dcmem_result result = copy_counted(from->pool, stage, &chunk_from, chunk, tag);
         if (result)
             return result;
@@ -121,7 +121,7 @@ copy_chunks(const dcmi_spot *to, const dcmi_spot *from, const dcmi_spot *stage, 
 }
 
 static dcmem_result
-copy_staged(const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
+copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
 {
     dcmi_pool *root = dcmi_pool_resolve(dcmi_pool_manager(to->pool));
     if (!root)
@@ -138,7 +138,7 @@ copy_staged(const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_ta
     dcmi_place place;
     result = dcmi_pool_place(&place, host, address);
     if (!result) {
-        dcmi_spot stage = dcmi_spot_host(place.host);
+        dcmi_site stage = dcmi_site_host(place.host);
         result = copy_chunks(to, from, &stage, bytes, tag, has_begun);
     }
     dcmem_result given = dcmi_pool_give(host, address);
@@ -146,7 +146,7 @@ copy_staged(const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_ta
 }
 
 dcmem_result
-dcmi_carry(const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
+dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
 {
     bool ignored;
     has_begun = has_begun ? has_begun : &ignored;
@@ -184,7 +184,7 @@ pattern_shortest(const uint8_t *pattern, uint32_t pattern_bytes)
 
 /* A pattern that the driver knows, from an offset that it may not like: the ends by copies, the middle turned to fit. */
 static dcmem_result
-fill_by_driver(const dcmi_spot *to, uint64_t bytes, const uint8_t *pattern, uint32_t pattern_bytes, dcmem_tag tag)
+fill_by_driver(const dcmi_site *to, uint64_t bytes, const uint8_t *pattern, uint32_t pattern_bytes, dcmem_tag tag)
 {
     uint8_t turned[MOST_PATTERN_BYTES];
     dcmi_device *device = dcmi_pool_device(to->pool);
@@ -194,35 +194,35 @@ fill_by_driver(const dcmi_spot *to, uint64_t bytes, const uint8_t *pattern, uint
     pattern_repeat(turned, pattern_bytes, pattern, pattern_bytes, head);
 
     dcmem_result result = DCMEM_OK;
-    dcmi_spot pattern_spot = dcmi_spot_host(pattern), turned_spot = dcmi_spot_host(turned);
+    dcmi_site pattern_site = dcmi_site_host(pattern), turned_site = dcmi_site_host(turned);
     if (head)
-        result = copy_by(device, to, &pattern_spot, head, tag);
+        result = copy_by(device, to, &pattern_site, head, tag);
     if (!result && middle) {
         dcmem_place place = {.extent = &to->place.extent, .offset = to->place.offset + head};
         result = dcmi_device_fill(device, tag, &place, middle, turned, pattern_bytes);
     }
     if (!result && tail) {
-        dcmi_spot end = dcmi_spot_at(to, head + middle);
-        result = copy_by(device, &end, &turned_spot, tail, tag);
+        dcmi_site end = dcmi_site_at(to, head + middle);
+        result = copy_by(device, &end, &turned_site, tail, tag);
     }
     return result;
 }
 
 /* A pattern that no driver knows: a tile of it from the host, then what is filled already is copied behind itself. */
 static dcmem_result
-fill_by_doubling(const dcmi_spot *to, uint64_t bytes, const uint8_t *pattern, uint32_t pattern_bytes, dcmem_tag tag)
+fill_by_doubling(const dcmi_site *to, uint64_t bytes, const uint8_t *pattern, uint32_t pattern_bytes, dcmem_tag tag)
 {
     uint8_t tile[TILE_BYTES];
     dcmi_device *device = dcmi_pool_device(to->pool);
     uint32_t tile_bytes = TILE_BYTES / pattern_bytes * pattern_bytes;
     pattern_repeat(tile, tile_bytes, pattern, pattern_bytes, 0);
 
-    dcmi_spot tile_spot = dcmi_spot_host(tile);
+    dcmi_site tile_site = dcmi_site_host(tile);
     uint64_t done = dcmi_min(tile_bytes, bytes);
-    dcmem_result result = copy_by(device, to, &tile_spot, done, tag);
+    dcmem_result result = copy_by(device, to, &tile_site, done, tag);
     while (!result && done < bytes) {
         uint64_t more = dcmi_min(done, bytes - done);
-        dcmi_spot behind = dcmi_spot_at(to, done);
+        dcmi_site behind = dcmi_site_at(to, done);
         result = copy_by(device, &behind, to, more, tag);
         done += more;
     }
@@ -230,7 +230,7 @@ fill_by_doubling(const dcmi_spot *to, uint64_t bytes, const uint8_t *pattern, ui
 }
 
 dcmem_result
-dcmi_carry_fill(const dcmi_spot *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes, dcmem_tag tag)
+dcmi_carry_fill(const dcmi_site *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes, dcmem_tag tag)
 {
     uint32_t shortest = pattern_shortest(pattern, pattern_bytes);
     dcmem_result result = dcmi_is_power_of_two(shortest) ? fill_by_driver(to, bytes, pattern, shortest, tag)
@@ -243,7 +243,7 @@ dcmi_carry_fill(const dcmi_spot *to, uint64_t bytes, const void *pattern, uint32
 }
 
 dcmem_result
-dcmi_carry_scrub(const dcmi_spot *to, uint64_t bytes, dcmem_tag tag)
+dcmi_carry_scrub(const dcmi_site *to, uint64_t bytes, dcmem_tag tag)
 {
     uint8_t zero = 0;
     dcmem_result result = fill_by_driver(to, bytes, &zero, 1, tag);

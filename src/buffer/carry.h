@@ -1,17 +1,17 @@
 /* carry.h: bytes from one place to another, through the driver that can reach both, timed and counted.
  *
- * A spot is one byte's place: in a block of a pool, in imported memory, or plain host memory. dcmi_carry() copies
+ * A site is one byte's place: in a block of a pool, in imported memory, or plain host memory. dcmi_carry() copies
  * between any two of any devices and chooses the way; nothing here knows of buffers or of who is current. */
 #ifndef DCMI_CARRY_H
 #define DCMI_CARRY_H
 
 #include "pool/pool.h"
 
-typedef struct dcmi_spot {
+typedef struct dcmi_site {
     dcmi_pool *pool;  /* NULL: plain host memory at place.host */
     dcmi_place place; /* of the byte */
     bool is_host;     /* host memory, for the figures */
-} dcmi_spot;
+} dcmi_site;
 
 /* Which way a copy goes. */
 typedef enum dcmi_route {
@@ -25,20 +25,20 @@ dcmi_route dcmi_route_choose(const dcmi_device *to, const void *to_host, const d
                              const void *from_host);
 
 /* Plain host memory. The library writes there only where the caller handed it in to be written. */
-dcmi_spot dcmi_spot_host(const void *host);
+dcmi_site dcmi_site_host(const void *host);
 
-/* The spot `bytes` further on. */
-dcmi_spot dcmi_spot_at(const dcmi_spot *spot, uint64_t bytes);
+/* The site `bytes` further on. */
+dcmi_site dcmi_site_at(const dcmi_site *site, uint64_t bytes);
 
 /* Copies; the ranges do not overlap. At least one end has a pool; `tag` is whose call it is. *has_begun, if there is
  * one, becomes true when the destination's bytes may have changed, which on failure makes them undefined. */
-dcmem_result dcmi_carry(const dcmi_spot *to, const dcmi_spot *from, uint64_t bytes, dcmem_tag tag, bool *has_begun);
+dcmem_result dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun);
 
-/* Fills with a pattern of 1 to 16 bytes, whose whole number fits; any spot of a pool. On failure bytes are undefined. */
-dcmem_result dcmi_carry_fill(const dcmi_spot *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes,
+/* Fills with a pattern of 1 to 16 bytes, whose whole number fits; any site of a pool. On failure bytes are undefined. */
+dcmem_result dcmi_carry_fill(const dcmi_site *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes,
                              dcmem_tag tag);
 
 /* Overwrites a block with zero; by copies of zeros where the driver fails to fill. */
-dcmem_result dcmi_carry_scrub(const dcmi_spot *to, uint64_t bytes, dcmem_tag tag);
+dcmem_result dcmi_carry_scrub(const dcmi_site *to, uint64_t bytes, dcmem_tag tag);
 
 #endif

@@ -26,7 +26,7 @@ begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmi_operation operat
     count_access(grant.pool);
     *out = (dcmem_access){
         .host = grant.host,
-        .native = dcmi_place_native(dcmi_pool_device(grant.spot.pool), &grant.spot.place, grant.bytes),
+        .native = dcmi_place_native(dcmi_pool_device(grant.site.pool), &grant.site.place, grant.bytes),
         .view = view,
         .side = side,
         .mode = mode,

@@ -89,7 +89,7 @@ fetch(resizing *of, dcmem_manager *manager, uint64_t alignment, uint32_t room)
 
 /* Copies what is current on `side` and stays. */
 static dcmem_result
-move_side(const resizing *of, const dcmi_spot *to, dcmem_side side)
+move_side(const resizing *of, const dcmi_site *to, dcmem_side side)
 {
     const dcmi_slot *slot = of->locked.slot;
     uint64_t next, end = dcmi_min(of->bytes, dcmi_slot_bytes(slot));
@@ -98,8 +98,8 @@ move_side(const resizing *of, const dcmi_spot *to, dcmem_side side)
         next = dcmi_min(next, end);
         if (state == DCMI_STATE_LOST || !((unsigned)state & DCMEM_SIDE_BIT(side)))
             continue;
-        dcmi_spot from, at = dcmi_spot_at(to, offset);
-        dcmem_result result = dcmi_side_spot(&from, slot, side, offset);
+        dcmi_site from, at = dcmi_site_at(to, offset);
+        dcmem_result result = dcmi_side_site(&from, slot, side, offset);
         if (!result)
             result = dcmi_carry(&at, &from, next - offset, slot->tag, NULL);
         if (result)
@@ -111,7 +111,7 @@ move_side(const resizing *of, const dcmi_spot *to, dcmem_side side)
 static dcmem_result
 move(resizing *of)
 {
-    dcmi_spot block = {.pool = of->pool}, shadow = {.pool = of->shadow.pool, .is_host = true};
+    dcmi_site block = {.pool = of->pool}, shadow = {.pool = of->shadow.pool, .is_host = true};
     dcmem_result result = DCMEM_OK;
     if (of->moves_block)
         result = dcmi_pool_place(&block.place, of->pool, of->address);

@@ -62,7 +62,7 @@ is_host_memory(const dcmi_pool *pool)
 }
 
 static dcmem_result
-shadow_spot(dcmi_spot *out, const dcmi_slot *slot, dcmi_pool *pool)
+shadow_site(dcmi_site *out, const dcmi_slot *slot, dcmi_pool *pool)
 {
     dcmi_pool *host;
     dcmi_pool *root = dcmi_pool_resolve(dcmi_pool_manager(pool));
@@ -71,29 +71,29 @@ shadow_spot(dcmi_spot *out, const dcmi_slot *slot, dcmi_pool *pool)
     dcmem_result result = dcmi_pool_of_kind(&host, root, DCMEM_KIND_HOST);
     if (result)
         return result;
-    *out = (dcmi_spot){.pool = host, .is_host = true};
+    *out = (dcmi_site){.pool = host, .is_host = true};
     return dcmi_pool_place(&out->place, host, dcmi_slot_more(slot)->host_address);
 }
 
 dcmem_result
-dcmi_side_spot(dcmi_spot *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset)
+dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset)
 {
-    dcmi_spot spot = {0};
-    dcmem_result result = dcmi_side_pool(&spot.pool, slot);
+    dcmi_site site = {0};
+    dcmem_result result = dcmi_side_pool(&site.pool, slot);
     if (result)
         return result;
     if (side == DCMEM_SIDE_HOST && slot->face == DCMI_FACE_SPLIT)
-        result = shadow_spot(&spot, slot, spot.pool);
+        result = shadow_site(&site, slot, site.pool);
     else {
-        spot.is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(spot.pool);
-        result = device_place(&spot.place, slot, spot.pool);
+        site.is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(site.pool);
+        result = device_place(&site.place, slot, site.pool);
     }
     if (result)
         return result;
     /* Another device's driver would go past this one's caches. */
     if (slot->is_flushed && side == DCMEM_SIDE_DEVICE)
-        spot.place.host = NULL;
-    *out = dcmi_spot_at(&spot, offset);
+        site.place.host = NULL;
+    *out = dcmi_site_at(&site, offset);
     return DCMEM_OK;
 }
 
@@ -107,12 +107,12 @@ dcmem_result
 dcmi_block_scrub(dcmi_pool *pool, uint64_t address, dcmem_tag tag)
 {
     dcmi_block block;
-    dcmi_spot spot = {.pool = pool};
+    dcmi_site site = {.pool = pool};
     dcmem_result result = dcmi_pool_find(&block, pool, address);
     if (!result)
-        result = dcmi_pool_place(&spot.place, pool, address);
+        result = dcmi_pool_place(&site.place, pool, address);
     if (!result)
-        result = dcmi_carry_scrub(&spot, block.capacity, tag);
+        result = dcmi_carry_scrub(&site, block.capacity, tag);
     return result == DCMEM_E_DEVICE_LOST ? DCMEM_OK : result;
 }
 

@@ -12,7 +12,7 @@ dcmem_result dcmi_side_pool(dcmi_pool **out, const dcmi_slot *slot);
 dcmem_result dcmi_side_know_face(dcmi_slot *slot);
 
 /* Where the byte at `offset` lies on a side. The face is known; the host's side, where it is split, exists. */
-dcmem_result dcmi_side_spot(dcmi_spot *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset);
+dcmem_result dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset);
 
 /* Units in which the host's view and the device's are brought together; 1 where they are one. */
 uint64_t dcmi_side_unit(const dcmi_slot *slot, const dcmi_pool *pool);

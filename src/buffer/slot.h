@@ -197,6 +197,16 @@ dcmi_slot_manager(const dcmi_slot *slot)
 /* Says why a handle is refused: its low half, or its generation against the slot's. */
 DCMI_COLD dcmem_result dcmi_handle_refuse(const dcmem_buffer *buffer);
 
+/* DCMEM_OK for that of a live buffer. */
+static inline dcmem_result
+dcmi_handle_check(const dcmem_buffer *buffer)
+{
+    const dcmi_slot *slot = dcmi_handle_slot(buffer);
+    if (slot && dcmi_word_is(atomic_load_explicit(&slot->word, memory_order_acquire), buffer))
+        return DCMEM_OK;
+    return dcmi_handle_refuse(buffer);
+}
+
 /* ---- Taking and giving slots ---- */
 
 /* The handle that the next buffer will have; the thread has one. */

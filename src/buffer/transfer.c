@@ -37,15 +37,15 @@ close_read(const dcmi_grant *grant, dcmem_result result)
 
 /* From wherever each byte is current to `to`. */
 static dcmem_result
-carry_out(const dcmi_spot *to, const dcmi_grant *from, dcmem_side preferred, bool *has_begun)
+carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, bool *has_begun)
 {
     uint64_t piece;
     dcmem_result result = DCMEM_OK;
     for (uint64_t offset = 0; offset < from->bytes && !result; offset += piece) {
-        dcmi_spot spot, at = dcmi_spot_at(to, offset);
-        result = dcmi_access_look(&spot, &piece, from, offset, preferred);
+        dcmi_site site, at = dcmi_site_at(to, offset);
+        result = dcmi_access_look(&site, &piece, from, offset, preferred);
         if (!result)
-            result = dcmi_carry(&at, &spot, piece, from->tag, has_begun);
+            result = dcmi_carry(&at, &site, piece, from->tag, has_begun);
     }
     return result;
 }
@@ -55,14 +55,11 @@ carry_out(const dcmi_spot *to, const dcmi_grant *from, dcmem_side preferred, boo
 static dcmem_result
 check_pair(dcmem_view to, dcmem_view from)
 {
-    dcmi_locked locked;
-    const dcmem_view *views[] = {&to, &from};
-    for (int i = 0; i < 2; i++) {
-        dcmem_result result = dcmi_slot_lock(&locked, views[i]->buffer);
-        if (result)
-            return result;
-        dcmi_slot_unlock(&locked, false);
-    }
+    dcmem_result result = dcmi_handle_check(to.buffer);
+    if (!result)
+        result = dcmi_handle_check(from.buffer);
+    if (result)
+        return result;
     if (to.bytes != from.bytes)
         return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "from %llu bytes to %llu", (unsigned long long)from.bytes,
                          (unsigned long long)to.bytes);
@@ -82,7 +79,7 @@ open_nearest(dcmi_grant *out, dcmem_view to, const dcmi_grant *from)
     if (result)
         return result;
     dcmi_wish wish = {.view = to, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
-    wish.is_near = from->spot.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
+    wish.is_near = from->site.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
     return dcmi_access_open(out, &wish);
 }
 
@@ -100,7 +97,7 @@ dcmem_buffer_copy(dcmem_view to, dcmem_view from)
     result = open_nearest(&target, to, &source);
     if (!result) {
         bool has_begun = false;
-        result = carry_out(&target.spot, &source, target.side, &has_begun);
+        result = carry_out(&target.site, &source, target.side, &has_begun);
         result = close_written(&target, result, has_begun);
     }
     return close_read(&source, result);
@@ -116,8 +113,8 @@ dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
     if (result)
         return result;
     bool has_begun = false;
-    dcmi_spot spot = dcmi_spot_host(from);
-    result = dcmi_carry(&target.spot, &spot, target.bytes, target.tag, &has_begun);
+    dcmi_site site = dcmi_site_host(from);
+    result = dcmi_carry(&target.site, &site, target.bytes, target.tag, &has_begun);
     return close_written(&target, result, has_begun);
 }
 
@@ -131,8 +128,8 @@ dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
     if (result)
         return result;
     bool has_begun = false;
-    dcmi_spot spot = dcmi_spot_host(to);
-    result = carry_out(&spot, &source, DCMEM_SIDE_HOST, &has_begun);
+    dcmi_site site = dcmi_site_host(to);
+    result = carry_out(&site, &source, DCMEM_SIDE_HOST, &has_begun);
     return close_read(&source, result);
 }
 
@@ -142,15 +139,18 @@ dcmem_result
 dcmem_buffer_fill(dcmem_view view, const void *pattern, uint32_t pattern_bytes)
 {
     DCMI_REQUIRE(pattern && pattern_bytes >= 1 && pattern_bytes <= 16);
+    dcmem_result result = dcmi_handle_check(view.buffer);
+    if (result)
+        return result;
     if (view.bytes % pattern_bytes)
         return dcmi_fail(DCMEM_E_MISALIGNED, "%llu bytes are no whole number of patterns of %u",
                          (unsigned long long)view.bytes, pattern_bytes);
     dcmi_grant target;
     dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
-    dcmem_result result = dcmi_access_open(&target, &wish);
+    result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
-    result = dcmi_carry_fill(&target.spot, target.bytes, pattern, pattern_bytes, target.tag);
+    result = dcmi_carry_fill(&target.site, target.bytes, pattern, pattern_bytes, target.tag);
     return close_written(&target, result, true);
 }
 

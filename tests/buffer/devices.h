@@ -123,16 +123,16 @@ static inline void
 peek_side(void *out, dcmem_buffer *buffer, dcmem_side side, uint64_t offset, uint64_t bytes)
 {
     dcmi_locked locked;
-    dcmi_spot spot;
+    dcmi_site site;
     EXPECT_OK(dcmi_slot_lock(&locked, buffer));
     dcmem_result result = dcmi_side_know_face(locked.slot);
     if (!result)
-        result = dcmi_side_spot(&spot, locked.slot, side, offset);
+        result = dcmi_side_site(&site, locked.slot, side, offset);
     dcmi_slot_unlock(&locked, false);
     EXPECT_OK(result);
     dcmem_place to = {.host = out};
-    dcmem_place from = {.extent = &spot.place.extent, .offset = spot.place.offset};
-    EXPECT_OK(dcmi_device_copy(dcmi_pool_device(spot.pool), 0, &to, &from, bytes));
+    dcmem_place from = {.extent = &site.place.extent, .offset = site.place.offset};
+    EXPECT_OK(dcmi_device_copy(dcmi_pool_device(site.pool), 0, &to, &from, bytes));
 }
 
 static inline int
