@@ -13,7 +13,9 @@ endif()
 
 enable_testing()
 
-add_library(dcmem-test-main STATIC tests/test_main.c)
+# tests/<area>/<name>_suite.c: tests that take what they test as an argument, for test programs to instantiate.
+file(GLOB test_suites CONFIGURE_DEPENDS tests/*/*_suite.c)
+add_library(dcmem-test-main STATIC tests/test_main.c ${test_suites})
 target_include_directories(dcmem-test-main PUBLIC
     ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests ${CMOCKA_INCLUDE})
 target_compile_definitions(dcmem-test-main PUBLIC

@@ -10,7 +10,7 @@
  *   3. A failure returns the result that fits (out of memory: DCMEM_E_NO_MEMORY; device gone: DCMEM_E_DEVICE_LOST) and
  *      may say more with dcmem_backend_fail(). Nothing may be left behind by a failed call.
  *   4. `call` says on whose behalf the work is done; it is valid during the call and never NULL.
- *   5. Sizes and offsets are bytes and 64 bits wide. dcmem checks ranges before it calls. */
+ *   5. Sizes and offsets are bytes and 64 bits wide, sizes never 0. dcmem checks ranges before it calls. */
 #ifndef DCMEM_BACKEND_H
 #define DCMEM_BACKEND_H
 

@@ -224,6 +224,8 @@ dcmi_device_release(dcmi_device *device, dcmem_tag tag, const dcmem_extent *exte
 dcmem_result
 dcmi_device_copy(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
+    if (bytes == 0)
+        return DCMEM_OK;
     dcmem_call call = call_for(device, tag);
     return device->ops.copy(device->handle, &call, to, from, bytes);
 }
@@ -232,6 +234,8 @@ dcmem_result
 dcmi_device_fill(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, uint64_t bytes, const void *pattern,
                  uint32_t pattern_bytes)
 {
+    if (bytes == 0)
+        return DCMEM_OK;
     dcmem_call call = call_for(device, tag);
     return device->ops.fill(device->handle, &call, to, bytes, pattern, pattern_bytes);
 }

@@ -355,6 +355,19 @@ TEST(device__every_call_carries_tag_thread_and_a_rising_index)
     dcmi_device_close(&device);
 }
 
+TEST(device__moves_of_no_bytes_do_not_reach_the_driver)
+{
+    toy one;
+    dcmi_device device;
+    const dcmem_place place = {0};
+    toy_init(&one);
+    EXPECT_OK(dcmi_device_open(&device, NULL, &one.table, &plain));
+    EXPECT_OK(dcmi_device_copy(&device, 0, &place, &place, 0));
+    EXPECT_OK(dcmi_device_fill(&device, 0, &place, 0, "", 1));
+    EXPECT(!one.last_function);
+    dcmi_device_close(&device);
+}
+
 /* ---- Describing ---- */
 
 TEST(describe__tells_of_a_device_and_leaves_it_closed)

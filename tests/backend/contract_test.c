@@ -1,0 +1,77 @@
+/* contract_test.c: the contract suite on every backend that this machine can show it. */
+#include "contract_suite.h"
+#include "everything.h"
+
+#include <dcmem/testing.h>
+
+static contract_subject
+subject_of(const dcmem_backend *backend, uint32_t index)
+{
+    return (contract_subject){backend, {.size = sizeof(dcmem_open), .index = index, .numa_node = -1}};
+}
+
+/* ---- The CPU ---- */
+
+static contract_subject
+cpu(void)
+{
+    return subject_of(dcmem_backend_find("cpu"), 0);
+}
+CONTRACT_TESTS(cpu, cpu)
+
+static contract_subject
+cpu_with_options(void)
+{
+    contract_subject subject = cpu();
+    subject.options.numa_node = 0;
+    subject.options.huge_pages = DCMEM_HUGE_PAGES_ON;
+    return subject;
+}
+CONTRACT_TESTS(cpu_with_node_and_huge_pages, cpu_with_options)
+
+/* ---- Simulated devices ---- */
+
+#define SIMULATED(device, text)                                                                                        \
+    static contract_subject simulated_##device(void)                                                                   \
+    {                                                                                                                  \
+        EXPECT_OK(dcmem_simulated_register());                                                                         \
+        return subject_of(dcmem_backend_find("simulated"), DCMEM_SIMULATED_DEVICE_##device);                           \
+    }                                                                                                                  \
+    CONTRACT_TESTS(simulated_##device, simulated_##device)
+DCMEM_SIMULATED_DEVICES(SIMULATED)
+
+/* A device whose memory the host maps, but sees only after flush and invalidate. */
+static contract_subject
+non_coherent(void)
+{
+    static dcmem_backend *backend;
+    dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_DISCRETE);
+    profile.flags |= DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_NON_COHERENT;
+    profile.kinds = 0;
+    if (!backend)
+        EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
+    return subject_of(backend, 0);
+}
+CONTRACT_TESTS(simulated_non_coherent, non_coherent)
+
+/* ---- A fake before the CPU ---- */
+
+static contract_subject
+fake(void)
+{
+    static dcmem_fake *fake;
+    const dcmem_fake_options options = {.size = sizeof options, .over = dcmem_backend_find("cpu"), .name = "fake"};
+    if (!fake)
+        EXPECT_OK(dcmem_fake_create(&fake, &options));
+    return subject_of(dcmem_fake_backend(fake), 0);
+}
+CONTRACT_TESTS(fake_before_the_cpu, fake)
+
+/* ---- A CPU with all groups ---- */
+
+static contract_subject
+cpu_with_everything(void)
+{
+    return subject_of(everything(), 0);
+}
+CONTRACT_TESTS(everything, cpu_with_everything)
