@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 #define PAGE          4096u
-#define ARENA_BYTES   (1ull << 38)
+#define ARENA_BYTES   (1ull << 35)
 #define LARGEST       (1ull << 30)
 #define QUANTUM       64u
 #define SMALL_CLASSES 8u   /* 64, 128, ... 512 */
