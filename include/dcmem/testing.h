@@ -13,9 +13,9 @@
  *     if (dcmem_test_sweep(NULL, &sweep))                    // fails the 1st driver call, then the 2nd, ...
  *         fail(dcmem_last_detail()->message);                // "run 3: acquire failed with ...: 4096 bytes leaked"
  *
- * The nouns: a *simulated* backend has devices that behave as their profiles say, on reserved address space. A *fake*
+ * The nouns: a simulated backend has devices that behave as their profiles say, on reserved address space. A *fake*
  * stands before another backend, real or simulated, counts its calls, checks that they keep the contract, and fails
- * those that a script names. A *sweep* runs a piece of a program again and again, each time with another call failing.
+ * those that a script names. A sweep runs a piece of a program again and again, each time with another call failing.
  *
  * Link with libdcmem-testing. Nothing here belongs into a program that is shipped. */
 #ifndef DCMEM_TESTING_H
