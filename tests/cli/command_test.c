@@ -252,8 +252,10 @@ TEST(replay__replays_in_every_way)
 
 TEST(replay__goes_to_reserved_memory_when_the_machine_is_too_small)
 {
-    char words[512];
-    const char *huge = HEAD "a,0,1099511627776,0,0\nf,0,1099511627776,0,0\n"; /* 1 TiB */
+    char words[512], huge[128];
+    expect_json("devices --json");
+    unsigned long long bytes = (unsigned long long)json_find(output, "total_bytes") * 4;
+    snprintf(huge, sizeof huge, HEAD "a,0,%llu,0,0\nf,0,%llu,0,0\n", bytes, bytes);
     snprintf(words, sizeof words, "replay --rounds 1 --json '%s' 2>&1", write_trace("huge.csv", huge));
     expect_json(words);
     expect_said("\"backend\": \"simulated\"");
