@@ -45,7 +45,7 @@ current_level(void)
     int unset = LEVEL_UNSET;
     level = level_from_environment();
     if (!atomic_compare_exchange_strong(&listening, &unset, level))
-        level = unset;
+        level = unset; /* COVER: two threads must ask for the first time in the same instant */
     return level;
 }
 

@@ -165,6 +165,20 @@ TEST(os__reserved_memory_is_zero_and_forgotten_pages_are_zero_again)
     dcmi_os_unreserve(NULL, BYTES);
 }
 
+static bool
+refuse(const char *what)
+{
+    return strcmp(what, "reserve of the library") == 0;
+}
+
+TEST(os__what_a_test_fails_is_not_reserved)
+{
+    dcmi_os_fault = refuse;
+    void *memory = dcmi_os_reserve(4096);
+    dcmi_os_fault = NULL;
+    EXPECT(!memory);
+}
+
 TEST(os__time_does_not_go_back)
 {
     uint64_t last = dcmi_os_now_ns();

@@ -56,6 +56,16 @@ TEST(facts__an_x86_machine_is_read)
     files_end();
 }
 
+TEST(facts__the_last_level_is_the_highest_in_whatever_order)
+{
+    files_begin();
+    put_cache(0, "3\n", "8M\n", "64\n");
+    put_cache(1, "1\n", "32K\n", "64\n");
+    put_cache(2, "2\n", "1M\n", "64\n");
+    EXPECT_EQ(facts().last_level_cache_bytes, 8 * MIB);
+    files_end();
+}
+
 TEST(facts__other_machines_name_themselves_otherwise)
 {
     files_begin();

@@ -100,6 +100,7 @@ TEST(cpu_memory__plain_memory_costs_one_call_and_one_to_give_back)
 
 TEST(cpu_memory__a_request_larger_than_a_window_gets_one_of_its_size)
 {
+    SKIP_UNDER_VALGRIND();
     ledger_begin(0, 0, 0);
     void *device = cpu_opened(&plain);
     /* More than any machine has: address space is found, memory is not. */
@@ -115,6 +116,7 @@ TEST(cpu_memory__a_request_larger_than_a_window_gets_one_of_its_size)
 
 TEST(cpu_memory__sizes_past_all_addresses_are_refused)
 {
+    SKIP_UNDER_VALGRIND();
     void *device = cpu_opened(&plain);
     dcmem_extent untouched = {.bytes = 42};
     const dcmem_acquire requests[] = {

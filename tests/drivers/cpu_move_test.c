@@ -164,8 +164,23 @@ supported(unsigned *index)
     return stream;
 }
 
+static bool
+yes(void)
+{
+    return true;
+}
+
+static bool
+no(void)
+{
+    return false;
+}
+
 TEST(stream__the_best_is_the_first_that_is_supported)
 {
+    const dcmi_stream list[] = {{.is_supported = no}, {.is_supported = no}, {.is_supported = yes}};
+    EXPECT(dcmi_stream_first(list) == &list[2]);
+    EXPECT(dcmi_stream_first(list + 2) == &list[2]);
     unsigned index = 0;
     EXPECT(dcmi_stream_best() == supported(&index));
     unsigned last = 0;

@@ -66,6 +66,27 @@ TEST(cpu__says_what_the_machine_is)
     cpu()->close(device);
 }
 
+TEST(cpu__devices_are_independent_and_close_in_any_order)
+{
+    for (unsigned order = 0; order < 6; order++) {
+        void *device[3];
+        dcmem_extent extent[3];
+        for (unsigned i = 0; i < 3; i++) {
+            device[i] = cpu_opened(&plain);
+            extent[i] = cpu_grown(device[i], 64 * KIB, 1, NULL);
+            write_pages(extent[i].address, extent[i].bytes, i);
+        }
+        unsigned first = order / 2, second = (first + 1 + order % 2) % 3, third = 3 - first - second;
+        const unsigned closed[] = {first, second, third};
+        for (unsigned i = 0; i < 3; i++) {
+            unsigned n = closed[i];
+            EXPECT(are_pages_kept(extent[n].address, extent[n].bytes, n));
+            cpu_released(device[n], &extent[n]);
+            cpu()->close(device[n]);
+        }
+    }
+}
+
 /* ---- Kinds ---- */
 
 TEST(cpu__every_kind_is_memory_that_starts_as_zero)

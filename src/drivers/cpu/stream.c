@@ -86,10 +86,15 @@ dcmi_stream_at(unsigned index)
 }
 
 const dcmi_stream *
+dcmi_stream_first(const dcmi_stream *list)
+{
+    while (!list->is_supported())
+        list++;
+    return list;
+}
+
+const dcmi_stream *
 dcmi_stream_best(void)
 {
-    const dcmi_stream *stream = streams;
-    while (!stream->is_supported())
-        stream++;
-    return stream;
+    return dcmi_stream_first(streams);
 }

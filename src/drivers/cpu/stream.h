@@ -23,6 +23,9 @@ typedef struct dcmi_stream {
 /* Widest first; the i-th, NULL past the end. Some may not be supported by this machine; the last always is. */
 const dcmi_stream *dcmi_stream_at(unsigned index);
 
+/* The first of a list that this machine supports. One of them it does. */
+const dcmi_stream *dcmi_stream_first(const dcmi_stream *list);
+
 /* The widest that this machine supports. */
 const dcmi_stream *dcmi_stream_best(void);
 
