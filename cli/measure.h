@@ -1,10 +1,12 @@
 /* measure.h: one trace, once straight through the driver and once through the pool, in one process.
  *
  * Both play the same rounds in turn: one driver round, one pool round, and so on, so that whatever else the machine
- * does befalls both. A warm round plays a short trace several times: caches that the other way's system calls have
- * emptied are not what is measured. The first round of each is kept apart: it pays for growth and cold caches. What follows is the
- * steady state: times are medians over its rounds, peaks and hit rate belong to it alone. Then a few rounds more are
- * played with a clock around every operation, for p99, and with a look at the pool when most is live. */
+ * does befalls both. The first round of each is kept apart: it pays for growth and cold caches. What follows is the
+ * steady state: times are medians over its rounds, peaks and hit rate belong to it alone. A short trace is played
+ * several times a round, because caches that the driver's system calls have emptied are not what is measured. Then a
+ * few rounds more are played with a clock around every operation, for p99, and with a look at the pool when most is
+ * live.
+ */
 #ifndef DCMEM_CLI_MEASURE_H
 #define DCMEM_CLI_MEASURE_H
 

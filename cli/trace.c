@@ -435,7 +435,7 @@ read_text(char **out, size_t *out_bytes, gzFile file, trace_problem *problem)
             break;
     }
 
-    int code;
+    int code = Z_OK; /* set, so that tools which do not see into zlib know it is set */
     const char *reason = gzerror(file, &code);
     bool is_good = false;
     if (bytes > MAX_TEXT_BYTES)
