@@ -35,6 +35,10 @@ void test_register(test_case *test);
 /* `count` times DCMEM_TEST_SCALE (a fraction; 1 when unset), at least 1. */
 uint64_t test_scaled(uint64_t count);
 
+/* What the program runs under that has memory, signals or time to itself: "valgrind", "ThreadSanitizer", ...; NULL
+ * when it runs by itself. */
+const char *test_tool(void);
+
 #ifdef __cplusplus
 }
 #endif
@@ -91,6 +95,21 @@ uint64_t test_scaled(uint64_t count);
     do {                                                                                                               \
         if (!strstr(dcmem_last_detail()->message, (part)))                                                             \
             TEST_FAIL("the detail \"%s\" does not say \"%s\"", dcmem_last_detail()->message, (part));                  \
+    } while (0)
+
+/* For what such a tool cannot have: terabytes of address space, a limit on it, a program that starts itself anew. */
+#define SKIP_UNDER_TOOLS()                                                                                             \
+    do {                                                                                                               \
+        if (test_tool()) {                                                                                             \
+            print_message("skipped: %s stands in the way\n", test_tool());                                             \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+#define SKIP_UNDER_VALGRIND()                                                                                          \
+    do {                                                                                                               \
+        if (test_tool() && strcmp(test_tool(), "valgrind") == 0)                                                       \
+            SKIP("valgrind stands in the way");                                                                        \
     } while (0)
 
 #define SKIP(reason)                                                                                                   \

@@ -22,6 +22,26 @@ test_scaled(uint64_t count)
     return scaled < 1 ? 1 : (uint64_t)scaled;
 }
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+
+const char *
+test_tool(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+    return "AddressSanitizer";
+#elif defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+    return "ThreadSanitizer";
+#elif __has_feature(memory_sanitizer)
+    return "MemorySanitizer";
+#else
+    /* Valgrind brings itself into a program by this variable. */
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded && strstr(preloaded, "vgpreload") ? "valgrind" : NULL;
+#endif
+}
+
 typedef struct selection {
     int fast, long_ones;
     char **parts;

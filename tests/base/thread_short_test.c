@@ -95,5 +95,6 @@ without_address_space(void)
 
 TEST(thread__without_address_space_says_so_and_may_try_again)
 {
+    SKIP_UNDER_TOOLS();
     expect_in_child(without_address_space);
 }

@@ -252,6 +252,7 @@ TEST(replay__replays_in_every_way)
 
 TEST(replay__goes_to_reserved_memory_when_the_machine_is_too_small)
 {
+    SKIP_UNDER_TOOLS();
     char words[512], huge[128];
     expect_json("devices --json");
     unsigned long long bytes = (unsigned long long)json_find(output, "total_bytes") * 4;

@@ -134,6 +134,7 @@ TEST(cpu_memory__sizes_past_all_addresses_are_refused)
 
 TEST(cpu_memory__more_lanes_than_windows_are_kept_apart_all_the_same)
 {
+    SKIP_UNDER_VALGRIND();
     enum { LANES = 2 * DCMI_WINDOW_COUNT };
     ledger_begin(0, 0, 0);
     void *device = cpu_opened(&plain);
@@ -153,6 +154,7 @@ TEST(cpu_memory__more_lanes_than_windows_are_kept_apart_all_the_same)
 
 TEST(cpu_memory__windows_shrink_when_address_space_is_short)
 {
+    SKIP_UNDER_VALGRIND();
     ledger_begin(0, 0, ENOMEM);
     void *device = cpu_opened(&plain);
     the_ledger.fail_from = the_ledger.calls + 1;

@@ -306,6 +306,7 @@ TEST(set_available__is_what_others_leave_and_info_tells_it)
 
 TEST(acquire__of_eighty_gigabytes_costs_what_is_touched)
 {
+    SKIP_UNDER_VALGRIND();
     dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_DATACENTRE);
     rig it = rig_open(&profile);
     dcmem_extent extent;
@@ -455,6 +456,7 @@ on_fault(int signal)
 /* The host's touch of it is a fault of the program, and shows as one. */
 TEST(device_address__faults_when_the_host_touches_it)
 {
+    SKIP_UNDER_VALGRIND();
 #if defined(__SANITIZE_THREAD__)
     SKIP("ThreadSanitizer delivers signals late");
 #endif
