@@ -85,18 +85,26 @@ is_one_byte(const unsigned char *pattern, uint32_t bytes)
     return memcmp(pattern, pattern + 1, bytes - 1) == 0;
 }
 
+static repeated
+repeat(const void *pattern, uint32_t pattern_bytes)
+{
+    repeated lines = {.period = pattern_bytes};
+    memcpy(lines.bytes, pattern, pattern_bytes);
+    for (size_t done = pattern_bytes; done < sizeof lines.bytes; done *= 2)
+        memcpy(lines.bytes + done, lines.bytes, dcmi_min(done, sizeof lines.bytes - done));
+    return lines;
+}
+
 void
 dcmi_cpu_fill(void *to, size_t bytes, const void *pattern, uint32_t pattern_bytes)
 {
     if (bytes == 0)
         return;
 
-    repeated lines = {.period = pattern_bytes};
-    for (size_t i = 0; i < sizeof lines.bytes; i += pattern_bytes)
-        memcpy(lines.bytes + i, pattern, pattern_bytes);
-
-    if (bytes < DCMI_TUNING_LEAST && is_one_byte(pattern, pattern_bytes))
+    if (bytes < DCMI_TUNING_LEAST && is_one_byte(pattern, pattern_bytes)) {
         memset(to, *(const unsigned char *)pattern, bytes);
-    else
-        dcmi_tuning_move(&fills, to, &lines, bytes);
+        return;
+    }
+    repeated lines = repeat(pattern, pattern_bytes);
+    dcmi_tuning_move(&fills, to, &lines, bytes);
 }

@@ -4,7 +4,7 @@
 #include "base/os.h"
 #include "base/size.h"
 
-#define REPEAT_BYTES (8 * DCMI_TUNING_LEAST)
+#define ROUNDS_BYTES (16 * DCMI_TUNING_LEAST)
 
 _Static_assert(sizeof(dcmi_measurement) == 8, "a measurement is read and written at once");
 
@@ -40,27 +40,27 @@ dcmi_tuning_threshold(const dcmi_measurement measurements[DCMI_TUNING_SIZES])
     return threshold;
 }
 
-/* The best time of a few moves in a row. What another program took from one of them does not count. */
-static uint32_t
-best_ns(void (*move)(char *, const void *, size_t), char *to, const void *from, size_t bytes)
+/* The second of two moves in a row: the first brings the caches into the state that this way leaves them in. */
+static uint64_t
+settled_ns(void (*move)(char *, const void *, size_t), char *to, const void *from, size_t bytes)
 {
-    uint64_t best = UINT32_MAX, repeats = dcmi_max(2, REPEAT_BYTES / bytes);
-    for (uint64_t i = 0; i < repeats; i++) {
-        uint64_t begin = dcmi_os_now_ns();
-        move(to, from, bytes);
-        best = dcmi_min(best, dcmi_os_now_ns() - begin);
-    }
-    return (uint32_t)dcmi_max(best, 1);
+    move(to, from, bytes);
+    uint64_t begin = dcmi_os_now_ns();
+    move(to, from, bytes);
+    return dcmi_os_now_ns() - begin;
 }
 
-/* Each way by itself: in turns, the one would find its target thrown out of the caches by the other. */
+/* The best of several rounds for each way, in turns: what other programs take, they take from both or from neither. */
 static void
 measure(dcmi_tuning *tuning, unsigned index, char *to, const void *from)
 {
-    dcmi_measurement measured;
     size_t bytes = dcmi_tuning_size(index);
-    measured.cached_ns = best_ns(tuning->cached, to, from, bytes);
-    measured.streamed_ns = best_ns(tuning->streamed, to, from, bytes);
+    uint64_t cached = UINT32_MAX, streamed = UINT32_MAX, rounds = dcmi_min(6, dcmi_max(2, ROUNDS_BYTES / bytes));
+    for (uint64_t i = 0; i < rounds; i++) {
+        cached = dcmi_min(cached, settled_ns(tuning->cached, to, from, bytes));
+        streamed = dcmi_min(streamed, settled_ns(tuning->streamed, to, from, bytes));
+    }
+    dcmi_measurement measured = {(uint32_t)dcmi_max(cached, 1), (uint32_t)streamed};
     atomic_store_explicit(&tuning->at[index], measured, memory_order_relaxed);
 }
 
