@@ -316,6 +316,20 @@ test_the_runner_ends_a_program_that_hangs() {
     expect_said "ran out of time"
 }
 
+test_the_runner_takes_words_for_programs_and_for_tests() {
+    mkdir -p tests/pool
+    # shellcheck disable=SC2016 # for the program
+    file tests/pool/fit_test.sh <<<'#!/bin/sh
+echo "[==========] Running 1 test(s)."; echo "[ RUN      ] $*"; echo "[       OK ] $*"; echo "$*" >>"$RUN_STATE/../ran"'
+    chmod +x tests/pool/fit_test.sh
+    echo "$PWD/tests/pool/fit_test.sh" >list
+    export TMPDIR=$PWD
+    "$tools/run-tests" --fast --filter buffer/ list && return 1
+    "$tools/run-tests" --fast --filter buffer/ --filter pool/ list
+    "$tools/run-tests" --fast --filter buffer/ --filter coalesces list
+    [ "$(cat ran)" = "$(printf -- '--fast\n--fast coalesces')" ]
+}
+
 test_the_runner_fails_when_there_is_no_test() {
     runner_says "0 passed, 1 failed, 0 skipped" 'exit 0'
 }
