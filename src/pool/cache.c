@@ -48,6 +48,12 @@ prepare(void)
 #endif
 }
 
+void
+dcmi_cache_prepare(void)
+{
+    pthread_once(&prepared, prepare);
+}
+
 static void
 attach(dcmi_cache *cache, dcmi_pool *pool, dcmi_thread *thread)
 {
@@ -158,7 +164,6 @@ dcmi_cache_get(dcmi_pool *pool)
     if (DCMI_LIKELY(atomic_load_explicit(&cache->identity, memory_order_relaxed) == pool->handle))
         return cache;
 
-    pthread_once(&prepared, prepare);
     dcmi_thread *thread = dcmi_thread_get();
     cache = thread ? cache_of(thread, pool) : NULL;
     if (cache)

@@ -187,6 +187,10 @@ dcmi_cache_leave(dcmi_cache *cache)
     atomic_store_explicit(&cache->busy, 0, memory_order_release);
 }
 
+/* Registers with threads' ends and with the kernel's membarrier, which takes microseconds while the process has one
+ * thread and milliseconds when it has several: so before the library starts one. */
+void dcmi_cache_prepare(void);
+
 /* The calling thread's cache of a pool, attached if need be; it becomes the current one. NULL when the host has no
  * memory for one (the detail is written): the pool then works without. */
 dcmi_cache *dcmi_cache_get(struct dcmi_pool *pool);

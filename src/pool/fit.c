@@ -308,11 +308,18 @@ dcmi_fit_add(dcmi_fit *fit, uint64_t page, uint64_t pages, uint32_t segment, boo
     return true;
 }
 
+uint32_t
+dcmi_fit_tail_span(const dcmi_fit *fit)
+{
+    uint32_t last = fit->spans[DCMI_SPAN_TAIL].before;
+    return last && dcmi_span_state(&fit->spans[last]) == DCMI_SPAN_FREE ? last : DCMI_SPAN_NONE;
+}
+
 uint64_t
 dcmi_fit_tail_pages(const dcmi_fit *fit)
 {
-    uint32_t last = fit->spans[DCMI_SPAN_TAIL].before;
-    return last && dcmi_span_state(&fit->spans[last]) == DCMI_SPAN_FREE ? fit->spans[last].pages : 0;
+    uint32_t last = dcmi_fit_tail_span(fit);
+    return last ? fit->spans[last].pages : 0;
 }
 
 void
@@ -349,18 +356,29 @@ dcmi_fit_cut(dcmi_fit *fit, uint32_t index, uint64_t pages)
     list_insert(fit, index);
 }
 
-uint32_t
-dcmi_fit_largest(const dcmi_fit *fit)
+static uint32_t
+largest_of_list(const dcmi_fit *fit, uint32_t head, uint32_t except)
 {
-    if (!fit->first_level)
-        return DCMI_SPAN_NONE;
-    unsigned level = 31u - (unsigned)__builtin_clz(fit->first_level);
-    unsigned list = 31u - (unsigned)__builtin_clz(fit->second_level[level]);
-    uint32_t best = fit->heads[level][list];
-    for (uint32_t index = best; index; index = fit->spans[index].list_after)
-        if (fit->spans[index].pages > fit->spans[best].pages)
+    uint32_t best = DCMI_SPAN_NONE;
+    for (uint32_t index = head; index; index = fit->spans[index].list_after)
+        if (index != except && (!best || fit->spans[index].pages > fit->spans[best].pages))
             best = index;
     return best;
+}
+
+uint32_t
+dcmi_fit_largest(const dcmi_fit *fit, uint32_t except)
+{
+    for (unsigned level = DCMI_FIT_LEVELS; level-- > 0;) {
+        for (uint32_t lists = fit->second_level[level]; lists;) {
+            unsigned list = 31u - (unsigned)__builtin_clz(lists);
+            uint32_t best = largest_of_list(fit, fit->heads[level][list], except);
+            if (best)
+                return best;
+            lists &= ~(1u << list);
+        }
+    }
+    return DCMI_SPAN_NONE;
 }
 
 static dcmem_result

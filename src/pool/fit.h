@@ -93,8 +93,11 @@ void dcmi_fit_remove(dcmi_fit *fit, uint32_t span);
 /* Shrinks a free span from its end by `pages` < its own; the rest becomes an end of a stretch. */
 void dcmi_fit_cut(dcmi_fit *fit, uint32_t span, uint64_t pages);
 
-/* The largest free span, or NONE. */
-uint32_t dcmi_fit_largest(const dcmi_fit *fit);
+/* The largest free span other than `except`, or NONE. */
+uint32_t dcmi_fit_largest(const dcmi_fit *fit, uint32_t except);
+
+/* The free span at the end of the growing stretch, or NONE. */
+uint32_t dcmi_fit_tail_span(const dcmi_fit *fit);
 
 /* Walks everything; DCMEM_E_INTERNAL with the broken invariant. */
 dcmem_result dcmi_fit_check(const dcmi_fit *fit);

@@ -133,7 +133,7 @@ dcmi_pool_free_bytes(dcmi_pool *pool, uint64_t *out_largest)
         dcmi_region *region = &pool->regions[i];
         dcmi_lock_take(&region->lock);
         bytes += (region->fit.free_pages << DCMI_PAGE_SHIFT) + region->slab_free_bytes;
-        uint32_t span = out_largest ? dcmi_fit_largest(&region->fit) : DCMI_SPAN_NONE;
+        uint32_t span = out_largest ? dcmi_fit_largest(&region->fit, DCMI_SPAN_NONE) : DCMI_SPAN_NONE;
         if (span)
             largest = dcmi_max(largest, (uint64_t)region->fit.spans[span].pages << DCMI_PAGE_SHIFT);
         dcmi_lock_drop(&region->lock);

@@ -286,10 +286,11 @@ shrink_object(dcmi_pool *pool, dcmi_region *region, dcmem_result *failed)
 }
 
 static uint64_t
-shrink_divisible(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, dcmem_result *failed)
+shrink_divisible(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, bool keep_tail, dcmem_result *failed)
 {
     dcmi_lock_take(&region->lock);
-    uint32_t index = dcmi_fit_largest(&region->fit);
+    uint32_t tail = keep_tail ? dcmi_fit_tail_span(&region->fit) : DCMI_SPAN_NONE;
+    uint32_t index = dcmi_fit_largest(&region->fit, tail);
     dcmem_extent extent = {.kind = pool->kind};
     if (index) {
         const dcmi_span *span = &region->fit.spans[index];
@@ -314,6 +315,20 @@ shrink_divisible(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, dcmem_res
 }
 
 uint64_t
+dcmi_pool_recycle(dcmi_pool *pool, dcmi_region *region, uint64_t bytes)
+{
+    dcmem_result ignored = DCMEM_OK;
+    uint64_t gone = 0;
+    while (gone < bytes) {
+        uint64_t part = shrink_divisible(pool, region, bytes - gone, true, &ignored);
+        if (part == 0)
+            break;
+        gone += part;
+    }
+    return gone;
+}
+
+uint64_t
 dcmi_pool_shrink(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, dcmem_result *failed)
 {
     dcmi_lock_take(&region->lock);
@@ -322,7 +337,7 @@ dcmi_pool_shrink(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, dcmem_res
 
     uint64_t gone = 0;
     while (gone < bytes) {
-        uint64_t part = pool->is_divisible ? shrink_divisible(pool, region, bytes - gone, failed)
+        uint64_t part = pool->is_divisible ? shrink_divisible(pool, region, bytes - gone, false, failed)
                                            : shrink_object(pool, region, failed);
         if (part == 0)
             break;

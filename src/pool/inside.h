@@ -171,6 +171,9 @@ dcmem_result dcmi_pool_grow(dcmi_pool *pool, dcmi_region *region, uint64_t pages
  * memory is divisible. Returns what went; *failed is the last result of the driver that was not DCMEM_OK. */
 uint64_t dcmi_pool_shrink(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, dcmem_result *failed);
 
+/* Gives up to `bytes` of free memory back that lies in pieces, before a growth: not the end that would grow. */
+uint64_t dcmi_pool_recycle(dcmi_pool *pool, dcmi_region *region, uint64_t bytes);
+
 /* The segment that a block or slab lies in. */
 dcmi_segment *dcmi_pool_segment(dcmi_pool *pool, uint32_t index);
 

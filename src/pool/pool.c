@@ -1,9 +1,6 @@
 /* pool.c: the life of pools: a root for device memory, and below it one for each other kind that is asked for. */
 #include "pool/inside.h"
 
-#include "base/log.h"
-
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -120,6 +117,7 @@ dcmem_result
 dcmi_pool_create(dcmem_manager **out, dcmi_device *device, const dcmi_pool_settings *settings)
 {
     dcmi_fork_prepare_once();
+    dcmi_cache_prepare();
     dcmi_budget *budget = dcmi_os_reserve(sizeof *budget + DCMI_SHARDS * sizeof(dcmi_shard) + 128);
     if (!budget)
         return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a manager's figures");

@@ -16,7 +16,8 @@
 #define FLUSHES_APART   2000u     /* tight policy: flushes nearer than this say that caching costs memory */
 #define DIRECT_FIRST    100000u   /* large gives for which it is then left */
 #define DIRECT_MOST     (1u << 30)
-#define FREE_SHARE      16u       /* free memory beyond 1/16 of what is out is recycled before growing */
+#define LOOSE_SHARE     7u        /* free memory beyond 1/7 of what is out is recycled before growing */
+#define TIGHT_SHARE     8u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -212,10 +213,10 @@ recycle(request *r)
     dcmi_lock_drop(&region->lock);
 
     uint64_t missing = dcmi_less(need, tail);
-    uint64_t surplus = dcmi_less(free + missing, (out + need) / FREE_SHARE);
-    dcmem_result ignored = DCMEM_OK;
+    uint64_t share = dcmi_pool_is_tight(r->pool) ? TIGHT_SHARE : LOOSE_SHARE;
+    uint64_t surplus = dcmi_less(free + missing, (out + need) / share);
     if (surplus > 0)
-        (void)dcmi_pool_shrink(r->pool, region, dcmi_min(surplus, missing), &ignored);
+        (void)dcmi_pool_recycle(r->pool, region, dcmi_min(surplus, missing));
 }
 
 static uint64_t
@@ -223,6 +224,7 @@ grow(request *r, dcmem_result *result)
 {
     for (unsigned i = 0; i < MOST_GROWTHS; i++) {
         r->met_driver = true;
+        recycle(r); /* each time: a growth that had to begin elsewhere leaves its old end behind */
         *result = dcmi_pool_grow(r->pool, home(r), r->pages, r->align_pages);
         if (*result)
             return 0;
@@ -285,7 +287,6 @@ climb(request *r)
     if (address)
         return address;
 
-    recycle(r);
     dcmem_result result = DCMEM_OK;
     address = grow(r, &result);
     if (address || dcmem_result_class_of(result) != DCMEM_CLASS_RESOURCE)
