@@ -23,7 +23,8 @@ void dcmi_contents_move(dcmi_slot *slot, uint64_t *words, uint32_t capacity);
 /* Each byte of [begin, end) goes from its state s to after[s]. The slot has room, or the change is of all bytes. */
 void dcmi_contents_map(dcmi_slot *slot, uint64_t begin, uint64_t end, const dcmi_state after[DCMI_STATE_COUNT]);
 
-/* For a new size, while slot->bytes is still the old one. The slot has room for one part. */
+/* For a new size, while slot->bytes is still the old one. Always has room: an access leaves some for two more ranges
+ * (dcmi_contents_room()), growing takes one, and only after bytes that were written, so never twice in a row. */
 void dcmi_contents_resize(dcmi_slot *slot, uint64_t bytes);
 
 /* The sides on which every byte of [begin, end) that was ever written is current; how many bytes those are. */

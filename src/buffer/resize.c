@@ -8,22 +8,16 @@
 #include "buffer/contents.h"
 #include "buffer/side.h"
 
-#include <stdlib.h>
-
-#define ROOM 4u /* words that resizing may add to a list of ranges, and some */
-
 typedef struct resizing {
     uint64_t bytes;
     dcmi_locked locked;
     dcmi_pool *pool;
     bool moves_block, moves_shadow;
-    bool wants_block, wants_shadow, wants_words;
+    bool wants_block, wants_shadow;
 
     /* What is fetched for it; afterwards what it left behind. */
     uint64_t address; /* of a block */
     dcmi_shadow shadow;
-    uint64_t *words;
-    uint32_t word_capacity;
 } resizing;
 
 /* ---- What it takes ---- */
@@ -61,26 +55,17 @@ plan(resizing *of)
                        (of->bytes > more->host_capacity || is_worth_leaving(more->host_capacity, of->bytes));
     of->wants_block = of->moves_block && !of->address;
     of->wants_shadow = of->moves_shadow && !of->shadow.address;
-    of->wants_words = !dcmi_contents_has_room(slot, 0) && of->word_capacity < dcmi_contents_room(slot, 0);
     return DCMEM_OK;
 }
 
 /* Without the lock: taking memory may call the user. */
 static dcmem_result
-fetch(resizing *of, dcmem_manager *manager, uint64_t alignment, uint32_t room)
+fetch(resizing *of, dcmem_manager *manager, uint64_t alignment)
 {
     if (of->wants_block) {
         of->address = dcmi_pool_take(of->pool, of->bytes, alignment);
         if (!of->address)
             return dcmem_last_detail()->result;
-    }
-    if (of->wants_words) {
-        free(of->words);
-        of->word_capacity = 0;
-        of->words = dcmi_slot_realloc(NULL, room * sizeof of->words[0]);
-        if (!of->words)
-            return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "%u entries for parts of a buffer", room);
-        of->word_capacity = room;
     }
     return of->wants_shadow ? dcmi_shadow_take(&of->shadow, manager, of->bytes, alignment) : DCMEM_OK;
 }
@@ -147,10 +132,6 @@ commit(resizing *of)
         slot->address = of->address;
         of->address = address;
     }
-    if (of->words && !dcmi_contents_has_room(slot, 0)) {
-        dcmi_contents_move(slot, of->words, of->word_capacity);
-        of->words = NULL;
-    }
     uint64_t old = dcmi_slot_bytes(slot);
     dcmi_contents_resize(slot, of->bytes);
     atomic_store_explicit(&slot->bytes, of->bytes, memory_order_release);
@@ -165,7 +146,6 @@ clean_up(resizing *of, bool scrubs, dcmem_tag tag)
 {
     dcmem_detail cause = dcmi_detail_save();
     dcmi_shadow_give(&of->shadow, scrubs);
-    free(of->words);
     /* The buffer has moved and cannot move back; a driver that can neither fill nor copy shows the bytes to nobody. */
     if (of->address && scrubs && dcmi_block_scrub(of->pool, of->address, tag))
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
@@ -184,13 +164,12 @@ try_resize(dcmem_result *result, resizing *of, dcmem_buffer *buffer)
     *result = check(of);
     if (!*result)
         *result = plan(of);
-    if (!*result && (of->wants_block || of->wants_shadow || of->wants_words)) {
+    if (!*result && (of->wants_block || of->wants_shadow)) {
         const dcmi_slot *slot = of->locked.slot;
         dcmem_manager *manager = dcmi_slot_manager(slot);
         uint64_t alignment = 1ull << slot->alignment_shift;
-        uint32_t room = dcmi_contents_room(slot, 0) + ROOM;
         dcmi_slot_unlock(&of->locked, false);
-        *result = fetch(of, manager, alignment, room);
+        *result = fetch(of, manager, alignment);
         return false;
     }
     if (!*result && (of->moves_block || of->moves_shadow))
