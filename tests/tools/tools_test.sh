@@ -281,7 +281,7 @@ test_the_runner_counts_what_passed_failed_and_was_skipped() {
         echo "[ RUN      ] b"; echo "[  FAILED  ] b"
         echo "[ RUN      ] c"; echo "skipped: no device"; echo "[  SKIPPED ] c"
         echo "[  FAILED  ] b"; exit 1'
-    expect_said "c: no device"
+    expect_said "program.sh: no device: c"
 }
 
 test_the_runner_counts_tests_that_a_dead_program_still_owed() {
