@@ -13,6 +13,9 @@
 /* Windows begin and end where huge pages do, so that none is wasted at their edges. */
 #define HUGE_PAGE (2ull << 20)
 
+/* What DCMEM_CAP_ADDRESSED promises. */
+#define ADDRESS_SPACE (1ull << 47)
+
 static _Atomic uint32_t open_windows;
 
 static void *
@@ -73,7 +76,7 @@ static dcmem_result
 map_aligned(dcmi_range *out, dcmi_cpu_memory *memory, uint64_t bytes, uint64_t alignment, int protection)
 {
     uint64_t mapped, slack = dcmi_max(alignment, DCMI_PAGE) - DCMI_PAGE;
-    if (!dcmi_size_add(&mapped, bytes, slack))
+    if (!dcmi_size_add(&mapped, bytes, slack) || mapped > ADDRESS_SPACE)
         return dcmi_fail(DCMEM_E_NO_MEMORY, "%llu bytes do not fit the address space", (unsigned long long)bytes);
 
     void *address = dcmi_cpu_calls.map(NULL, mapped, protection, 0);
