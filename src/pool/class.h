@@ -20,6 +20,7 @@
 #define DCMI_CLASS_COUNT   176u
 #define DCMI_CLASS_NONE    0xffffu      /* direct blocks: no class */
 #define DCMI_SMALL_LARGEST (64u * 1024) /* blocks up to here live in small regions */
+#define DCMI_FIRST_LARGE   64u          /* the first class of large regions */
 
 typedef struct dcmi_class {
     uint64_t bytes;
@@ -54,6 +55,17 @@ void dcmi_class_table_init(dcmi_class_table *table, dcmem_sizing sizing, uint64_
 
 /* The class for `bytes` at `alignment` <= a page, or DCMI_CLASS_NONE. */
 unsigned dcmi_class_for(const dcmi_class_table *table, uint64_t bytes, uint64_t alignment);
+
+/* The classes of small or of large blocks. */
+typedef struct dcmi_class_range {
+    unsigned begin, end;
+} dcmi_class_range;
+
+static inline dcmi_class_range
+dcmi_class_range_of(bool small, bool large)
+{
+    return (dcmi_class_range){small ? 0 : DCMI_FIRST_LARGE, large ? DCMI_CLASS_COUNT : DCMI_FIRST_LARGE};
+}
 
 static inline bool
 dcmi_class_is_large(const dcmi_class *class)

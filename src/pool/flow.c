@@ -39,19 +39,14 @@ dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uin
     dcmi_magazine_set_count(magazine, all - count);
 }
 
-static bool
-is_wanted(const dcmi_class *class, bool small, bool large)
-{
-    return dcmi_class_is_large(class) ? large : small;
-}
-
 uint64_t
 dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large)
 {
     uint64_t bytes = 0;
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+    dcmi_class_range range = dcmi_class_range_of(small, large);
+    for (unsigned class = range.begin; class < range.end; class++) {
         dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
-        uint32_t count = is_wanted(&pool->table.classes[class], small, large) ? dcmi_magazine_count(magazine) : 0;
+        uint32_t count = dcmi_magazine_count(magazine);
         if (count == 0)
             continue;
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
@@ -84,9 +79,8 @@ uint64_t
 dcmi_pool_flush_depot(dcmi_pool *pool, bool small, bool large, bool surplus_only)
 {
     uint64_t bytes = 0;
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        if (!is_wanted(&pool->table.classes[class], small, large))
-            continue;
+    dcmi_class_range range = dcmi_class_range_of(small, large);
+    for (unsigned class = range.begin; class < range.end; class++) {
         uint64_t most = surplus_only ? dcmi_depot_surplus(&pool->depot, class) : UINT64_MAX;
         if (most > 0 && dcmi_depot_blocks(&pool->depot, class) > 0)
             bytes += flush_class(pool, class, most);

@@ -77,7 +77,8 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address)
     if (DCMI_UNLIKELY(top >= magazine->limit) || dcmi_is_sample(tally))
         return false;
 
-    /* Where marks can stand: any other address is no block's start. */
+    /* Where marks can stand: any other address is no block's start. Choosing by arithmetic instead of a branch was
+     * measured: no gain in churn, half a nanosecond more elsewhere. */
     bool is_slab = dcmi_page_is_slab(kind);
     _Atomic uint16_t *live = is_slab ? dcmi_cell_slot(cell) : &page->live;
     uint16_t mark = 1;

@@ -191,9 +191,11 @@ flush_region_kind(request *r)
 
     dcmi_pool_flush_depot(r->pool, !r->is_large, r->is_large, false);
     dcmi_region *region = home(r);
-    dcmi_lock_take(&region->lock);
-    dcmi_region_settle(region);
-    dcmi_lock_drop(&region->lock);
+    if (!r->is_large) {
+        dcmi_lock_take(&region->lock);
+        dcmi_region_settle(region);
+        dcmi_lock_drop(&region->lock);
+    }
     dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
 }
 
