@@ -34,7 +34,8 @@ DCMEM_BEGIN
 #define DCMEM_SIMULATED_DIVISIBLE    (1u << 1) /* as DCMEM_CAP_DIVISIBLE */
 #define DCMEM_SIMULATED_ADDRESSED    (1u << 2) /* as DCMEM_CAP_ADDRESSED */
 #define DCMEM_SIMULATED_HOST_VISIBLE (1u << 3) /* the host can map the device's own memory */
-#define DCMEM_SIMULATED_NON_COHERENT (1u << 4) /* what the host and the device see are two memories that only flush  \
+#define DCMEM_SIMULATED_NON_COHERENT                                                                                   \
+    (1u << 4) /* what the host and the device see are two memories that only flush  \
                                                   and invalidate bring together */
 
 /* What a device is. Zero in a field means: as the comment says. A user's own device is a profile of his. */
@@ -122,9 +123,8 @@ DCMEM_API dcmem_result dcmem_simulated_set_lost(const dcmem_backend *backend, ui
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_OUT_OF_RANGE, DCMEM_E_UNKNOWN_ADDRESS (no such memory). */
 DCMEM_API dcmem_result dcmem_simulated_read(void *out, const dcmem_backend *backend, uint32_t device,
                                             const dcmem_native *native, uint64_t offset, uint64_t bytes);
-DCMEM_API dcmem_result dcmem_simulated_write(const dcmem_backend *backend, uint32_t device,
-                                             const dcmem_native *native, uint64_t offset, const void *from,
-                                             uint64_t bytes);
+DCMEM_API dcmem_result dcmem_simulated_write(const dcmem_backend *backend, uint32_t device, const dcmem_native *native,
+                                             uint64_t offset, const void *from, uint64_t bytes);
 
 /* ---- Fakes ---- */
 

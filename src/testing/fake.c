@@ -8,6 +8,7 @@
  * the backend behind nor a function of the user's is called with it held. */
 #include <dcmem/testing.h>
 
+#include "host.h"
 #include "ledger.h"
 
 #include <pthread.h>
@@ -62,7 +63,7 @@ struct dcmem_fake {
     order orders[MAX_ORDERS];
     uint32_t order_count;
     expectation expectations[OPERATIONS + 1];
-    uint64_t faults;             /* reported since the last verify */
+    uint64_t faults;           /* reported since the last verify */
     char fault[MESSAGE_BYTES]; /* the first of them */
 };
 
@@ -116,6 +117,7 @@ fitting_result(dcmem_fake_operation operation)
 
 /* ---- Reports ---- */
 
+/* COVER begin: the process ends before its counters are written */
 static void
 report_and_abort(void *user, const char *message)
 {
@@ -123,10 +125,10 @@ report_and_abort(void *user, const char *message)
     fprintf(stderr, "dcmem fake: %s\n", message);
     abort();
 }
+/* COVER end */
 
 /* Must be called without the lock. */
-static void
-report(dcmem_fake *fake, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void report(dcmem_fake *fake, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void
 report(dcmem_fake *fake, const char *format, ...)
@@ -303,7 +305,7 @@ is_divisible(dcmem_fake *fake, void *inner)
 static dcmem_result
 open_behind(fake_device **out, dcmem_fake *fake, const dcmem_open *options)
 {
-    fake_device *device = calloc(1, sizeof *device);
+    fake_device *device = dcmi_host_new(sizeof *device);
     if (!device)
         return dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, fake->name, 0, "a fake's device");
     dcmem_result result = fake->inner->open(&device->inner, fake->inner, options);
@@ -441,8 +443,8 @@ copy_fault(const fake_device *device, const dcmem_place *to, const dcmem_place *
 static const char *
 fill_fault(const fake_device *device, const dcmem_place *to, uint64_t bytes, uint32_t pattern_bytes)
 {
-    bool is_size = pattern_bytes == 1 || pattern_bytes == 2 || pattern_bytes == 4 || pattern_bytes == 8 ||
-                   pattern_bytes == 16;
+    bool is_size =
+        pattern_bytes == 1 || pattern_bytes == 2 || pattern_bytes == 4 || pattern_bytes == 8 || pattern_bytes == 16;
     if (!is_size)
         return "has a pattern of a wrong size";
     if (to->offset % pattern_bytes || bytes % pattern_bytes)
@@ -518,8 +520,8 @@ record_range(fake_device *device, dcmem_fake_operation operation, const dcmem_ca
 }
 
 static dcmem_result
-fake_map(void **out, void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
-         uint64_t bytes, uint32_t flags)
+fake_map(void **out, void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes,
+         uint32_t flags)
 {
     fake_device *device = handle;
     dcmem_fake *fake = device->fake;
@@ -708,9 +710,8 @@ fake_page_create(uint64_t *out, void *handle, const dcmem_call *call, uint64_t b
 {
     fake_device *device = handle;
     dcmem_fake *fake = device->fake;
-    dcmem_fake_call record = {.operation = DCMEM_FAKE_page_create,
-                              .call = call_of(device, DCMEM_FAKE_page_create, call),
-                              .bytes = bytes};
+    dcmem_fake_call record = {
+        .operation = DCMEM_FAKE_page_create, .call = call_of(device, DCMEM_FAKE_page_create, call), .bytes = bytes};
     dcmem_result result;
     PASS(result, fake, &record, fake->inner->page_create(&record.offset, device->inner, call, bytes, kind));
     if (result)
@@ -725,9 +726,8 @@ fake_page_destroy(void *handle, const dcmem_call *call, uint64_t page)
 {
     fake_device *device = handle;
     dcmem_fake *fake = device->fake;
-    dcmem_fake_call record = {.operation = DCMEM_FAKE_page_destroy,
-                              .call = call_of(device, DCMEM_FAKE_page_destroy, call),
-                              .offset = page};
+    dcmem_fake_call record = {
+        .operation = DCMEM_FAKE_page_destroy, .call = call_of(device, DCMEM_FAKE_page_destroy, call), .offset = page};
     dcmem_result result;
     KEEP(device, &record, dcmi_ledger_remove(&device->ledger, DCMI_HOLDING_PAGE, page));
     PASS_ALWAYS(result, fake, &record, fake->inner->page_destroy(device->inner, call, page));
@@ -761,8 +761,7 @@ fake_page_map(void *handle, const dcmem_call *call, uint64_t address, uint64_t p
                               .from_offset = page_offset,
                               .bytes = bytes};
     dcmem_result result;
-    PASS(result, fake, &record,
-         fake->inner->page_map(device->inner, call, address, page, page_offset, bytes));
+    PASS(result, fake, &record, fake->inner->page_map(device->inner, call, address, page, page_offset, bytes));
     if (!result)
         BOOK(device, &record, book_page_map(device, address, bytes));
     return result;
@@ -925,7 +924,7 @@ dcmem_fake_create(dcmem_fake **out, const dcmem_fake_options *options)
     REQUIRE(!options->over || !options->profile);
     REQUIRE(!options->name || strlen(options->name) < sizeof(*out)->name);
 
-    dcmem_fake *fake = calloc(1, sizeof *fake);
+    dcmem_fake *fake = dcmi_host_new(sizeof *fake);
     if (!fake)
         return dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, "fake", 0, "a fake backend");
     if (!options->over) {

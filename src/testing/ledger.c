@@ -1,6 +1,8 @@
 /* ledger.c: the books of a fake. */
 #include "ledger.h"
 
+#include "host.h"
+
 #include <stdlib.h>
 
 static const char no_memory[] = "the host has no memory for the test's own books";
@@ -45,7 +47,7 @@ push(dcmi_ledger *ledger, const dcmi_holding *holding)
 {
     if (ledger->count == ledger->capacity) {
         uint32_t capacity = ledger->capacity ? 2 * ledger->capacity : 16;
-        dcmi_holding *more = realloc(ledger->holdings, capacity * sizeof *more);
+        dcmi_holding *more = dcmi_host_renew(ledger->holdings, capacity * sizeof *more);
         if (!more)
             return no_memory;
         ledger->holdings = more;
@@ -187,8 +189,8 @@ dcmi_ledger_check_range(const dcmi_ledger *ledger, const dcmem_extent *extent, u
 const char *
 dcmi_ledger_rest(const dcmi_ledger *ledger)
 {
-    static const char *const names[] = {"an import",     "another process's memory", "a page",
-                                        "a reservation", "a map",                    "a queue"};
+    static const char *const names[] = {"an import", "another process's memory", "a page", "a reservation", "a map",
+                                        "a queue"};
     if (ledger->extents.count > 0)
         return "an extent";
     if (ledger->mapped.count > 0)

@@ -1,6 +1,8 @@
 /* pieces.c: the treap: two operations, split and join, and everything else in terms of them. */
 #include "pieces.h"
 
+#include "host.h"
+
 #include <stdlib.h>
 
 struct dcmi_piece_node {
@@ -80,7 +82,7 @@ node_at(const dcmi_pieces *set, uint64_t at)
 static node *
 new_node(dcmi_pieces *set, const dcmi_piece *piece)
 {
-    node *made = calloc(1, sizeof *made);
+    node *made = dcmi_host_new(sizeof *made);
     if (made) {
         made->piece = *piece;
         made->priority = next_random(set);

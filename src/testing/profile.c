@@ -48,8 +48,8 @@ dcmem_simulated_profile_of(dcmem_simulated_device which)
 static uint32_t
 kinds_that_suit(uint32_t flags)
 {
-    uint32_t kinds = DCMEM_KIND_BIT(DCMEM_KIND_DEVICE) | DCMEM_KIND_BIT(DCMEM_KIND_HOST) |
-                     DCMEM_KIND_BIT(DCMEM_KIND_PINNED);
+    uint32_t kinds =
+        DCMEM_KIND_BIT(DCMEM_KIND_DEVICE) | DCMEM_KIND_BIT(DCMEM_KIND_HOST) | DCMEM_KIND_BIT(DCMEM_KIND_PINNED);
     if (flags & (DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_UNIFIED))
         kinds |= DCMEM_KIND_BIT(DCMEM_KIND_HOST_VISIBLE);
     if (flags & DCMEM_SIMULATED_UNIFIED)

@@ -1,4 +1,5 @@
 /* reservation.c: the address space behind the pieces of a simulated device. */
+#include "host.h"
 #include "simulated.h"
 
 #include <sys/mman.h>
@@ -14,9 +15,7 @@ whole_pages(uint64_t bytes)
 static uint8_t *
 map_at(uint8_t *wanted, uint64_t bytes, int protection, int flags)
 {
-    void *address = mmap(wanted, whole_pages(bytes), protection,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
-    return address == MAP_FAILED ? NULL : address;
+    return dcmi_host_map(wanted, whole_pages(bytes), protection, flags);
 }
 
 static void
@@ -90,8 +89,8 @@ map_in_lane(dcmi_simulated *device, const dcmem_acquire *request, uint64_t align
         at = (lane->begin + lane->used + alignment - 1) & ~(alignment - 1);
     if (!is_free(device, lane, at, bytes))
         at = first_hole(device, lane, bytes, alignment);
-    if (!at)
-        return NULL;
+    if (!at) /* crowded by alignments: then apart from its neighbours */
+        return map_aligned(bytes, alignment, protection);
     lane->used = at + bytes - lane->begin;
     return map_at((uint8_t *)(uintptr_t)at, bytes, protection, MAP_FIXED);
 }
@@ -132,7 +131,8 @@ unmap_face(const dcmi_simulated *device, uint64_t at, uint64_t bytes)
 {
     uint8_t *address = (uint8_t *)(uintptr_t)at;
     if (is_in_lane(device, at))
-        map_at(address, bytes, PROT_NONE, MAP_FIXED);
+        (void)mmap(address, whole_pages(bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                   0); /* failing, it is only kept longer */
     else
         unmap(address, bytes);
 }

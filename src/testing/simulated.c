@@ -1,5 +1,6 @@
 /* simulated.c: the backend of simulated devices: its table of functions, its account, its four devices for everybody. */
 #include "simulated.h"
+#include "host.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -454,8 +455,7 @@ bring_together(device *dev, const dcmem_extent *extent, uint64_t offset, uint64_
     uint64_t unit = dev->profile.flush_bytes, begin = extent->object + offset - piece.begin;
     uint64_t end = least((begin + bytes + unit - 1) & ~(unit - 1), piece.bytes);
     begin &= ~(unit - 1);
-    memcpy((is_flush ? piece.memory : piece.view) + begin, (is_flush ? piece.view : piece.memory) + begin,
-           end - begin);
+    memcpy((is_flush ? piece.memory : piece.view) + begin, (is_flush ? piece.view : piece.memory) + begin, end - begin);
     return DCMEM_OK;
 }
 
@@ -467,8 +467,7 @@ simulated_flush(void *handle, const dcmem_call *call, const dcmem_extent *extent
 }
 
 static dcmem_result
-simulated_invalidate(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
-                     uint64_t bytes)
+simulated_invalidate(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     (void)call;
     return bring_together(handle, extent, offset, bytes, false);
@@ -562,7 +561,7 @@ dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profi
             return result;
     }
 
-    simulated_backend *all = calloc(1, sizeof *all + count * sizeof all->devices[0]);
+    simulated_backend *all = dcmi_host_new(sizeof *all + count * sizeof all->devices[0]);
     if (!all)
         return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "%u simulated devices", count);
     all->table = table;
@@ -722,9 +721,8 @@ static dcmem_result
 place_of(dcmem_extent *extent, dcmem_place *place, const dcmem_native *native, uint64_t offset, uint64_t bytes)
 {
     if (offset > native->bytes || bytes > native->bytes - offset)
-        return dcmi_simulated_fail(DCMEM_E_OUT_OF_RANGE, "%llu bytes from byte %llu of %llu",
-                                   (unsigned long long)bytes, (unsigned long long)offset,
-                                   (unsigned long long)native->bytes);
+        return dcmi_simulated_fail(DCMEM_E_OUT_OF_RANGE, "%llu bytes from byte %llu of %llu", (unsigned long long)bytes,
+                                   (unsigned long long)offset, (unsigned long long)native->bytes);
     *extent = (dcmem_extent){.object = native->object, .bytes = native->offset + native->bytes};
     *place = (dcmem_place){.extent = extent, .offset = native->offset + offset};
     return DCMEM_OK;

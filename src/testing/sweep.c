@@ -81,8 +81,7 @@ disarm(dcmem_sweep_run *run)
 }
 
 /* Keeps the first problem of a run: what follows may only be its consequence. */
-static void
-note(sweeping *state, dcmem_result result, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void note(sweeping *state, dcmem_result result, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static void
 note(sweeping *state, dcmem_result result, const char *format, ...)
@@ -258,9 +257,8 @@ dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep)
     REQUIRE(!out || out->size == sizeof *out);
     REQUIRE(sweep && sweep->size == sizeof *sweep && sweep->act);
     REQUIRE(!sweep->over || !sweep->profile);
-    sweeping state = {.sweep = sweep,
-                      .number = atomic_fetch_add(&point.newest, 1) + 1,
-                      .report = {.size = sizeof state.report}};
+    sweeping state = {
+        .sweep = sweep, .number = atomic_fetch_add(&point.newest, 1) + 1, .report = {.size = sizeof state.report}};
     dcmem_result result = sweep_all(&state);
     if (out)
         *out = state.report;

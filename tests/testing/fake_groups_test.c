@@ -29,8 +29,7 @@ static void
 rig_open(rig *it)
 {
     memset(it, 0, sizeof *it);
-    dcmem_fake_options options = {
-        .size = sizeof options, .over = everything(), .report = complain, .report_user = it};
+    dcmem_fake_options options = {.size = sizeof options, .over = everything(), .report = complain, .report_user = it};
     dcmem_open open = {.size = sizeof open, .numa_node = -1};
     EXPECT_OK(dcmem_fake_create(&it->fake, &options));
     it->backend = dcmem_fake_backend(it->fake);

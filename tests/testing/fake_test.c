@@ -217,8 +217,9 @@ TEST(fail__hits_exactly_the_calls_that_were_ordered)
     rig_open(&it, NULL);
     EXPECT_OK(dcmem_fake_fail(it.fake, DCMEM_FAKE_acquire, DCMEM_E_NO_MEMORY, 2, 2));
     EXPECT_OK(dcmem_fake_fail(it.fake, DCMEM_FAKE_acquire, DCMEM_E_DEVICE_LOST, 5, UINT64_MAX));
-    const dcmem_result wanted[] = {DCMEM_OK,          DCMEM_E_NO_MEMORY,   DCMEM_E_NO_MEMORY,  DCMEM_OK,
-                                   DCMEM_E_DEVICE_LOST, DCMEM_E_DEVICE_LOST, DCMEM_E_DEVICE_LOST};
+    const dcmem_result wanted[] = {DCMEM_OK,           DCMEM_E_NO_MEMORY,   DCMEM_E_NO_MEMORY,
+                                   DCMEM_OK,           DCMEM_E_DEVICE_LOST, DCMEM_E_DEVICE_LOST,
+                                   DCMEM_E_DEVICE_LOST};
     for (int i = 0; i < 7; i++) {
         extents[i].bytes = 99;
         EXPECT_RESULT(acquire(&extents[i], &it, 4 * KIB), wanted[i]);
@@ -271,8 +272,7 @@ TEST(fail__refuses_what_cannot_fail_and_too_many_orders)
     EXPECT_RESULT(dcmem_fake_fail(it.fake, DCMEM_FAKE_copy, DCMEM_E_DRIVER, 0, 1), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_RESULT(dcmem_fake_fail(it.fake, DCMEM_FAKE_copy, DCMEM_E_DRIVER, 1, 0), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_RESULT(dcmem_fake_fail(NULL, DCMEM_FAKE_copy, DCMEM_E_DRIVER, 1, 1), DCMEM_E_INVALID_ARGUMENT);
-    EXPECT_RESULT(dcmem_fake_fail(it.fake, (dcmem_fake_operation)99, DCMEM_E_DRIVER, 1, 1),
-                  DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_fake_fail(it.fake, (dcmem_fake_operation)99, DCMEM_E_DRIVER, 1, 1), DCMEM_E_INVALID_ARGUMENT);
     for (int i = 0; i < 64; i++)
         EXPECT_OK(dcmem_fake_fail(it.fake, DCMEM_FAKE_copy, DCMEM_E_DRIVER, 1, 1));
     EXPECT_RESULT(dcmem_fake_fail(it.fake, DCMEM_FAKE_copy, DCMEM_E_DRIVER, 1, 1), DCMEM_E_LIMIT);
@@ -502,5 +502,90 @@ TEST(import__is_an_extent_of_no_bytes_until_it_is_released)
     EXPECT_OK(release(&it, &first));
     EXPECT_OK(release(&it, &second));
     EXPECT_EQ(dcmem_fake_live_extents(it.fake), 0);
+    rig_close(&it);
+}
+
+/* ---- A backend that misbehaves ---- */
+
+static dcmem_backend liar;
+static dcmem_extent lie;
+
+static dcmem_result
+acquire_lie(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_acquire *request)
+{
+    (void)device;
+    (void)call;
+    (void)request;
+    *out = lie;
+    return DCMEM_OK;
+}
+
+TEST(contract__a_backend_that_gives_memory_twice_or_of_no_size_is_reported)
+{
+    rig it = {.said = {0}};
+    dcmem_fake_options options = {.size = sizeof options, .over = &liar, .report = complain, .report_user = &it.said};
+    dcmem_open open = {.size = sizeof open, .numa_node = -1};
+    dcmem_extent extent;
+    liar = *dcmem_backend_find("cpu");
+    liar.acquire = acquire_lie;
+    EXPECT_OK(dcmem_fake_create(&it.fake, &options));
+    it.backend = dcmem_fake_backend(it.fake);
+    EXPECT_OK(it.backend->open(&it.device, it.backend, &open));
+
+    lie = (dcmem_extent){.object = 1 << 20, .bytes = 0};
+    EXPECT_OK(acquire(&extent, &it, 4 * KIB));
+    expect_complaint(&it, "gave an extent of no size");
+    lie.bytes = 8 * KIB;
+    EXPECT_OK(acquire(&extent, &it, 8 * KIB));
+    lie.object += 4 * KIB;
+    EXPECT_OK(acquire(&extent, &it, 8 * KIB));
+    expect_complaint(&it, "gave memory that is in use");
+
+    it.backend->close(it.device);
+    expect_complaint(&it, "close while an extent is still held");
+    EXPECT_RESULT(dcmem_fake_destroy(it.fake), DCMEM_E_LEAKED);
+}
+
+TEST(devices__of_one_fake_close_in_any_order)
+{
+    rig it;
+    dcmem_open open = {.size = sizeof open, .numa_node = -1};
+    void *second;
+    rig_open(&it, NULL);
+    EXPECT_OK(it.backend->open(&second, it.backend, &open));
+    it.backend->close(it.device);
+    it.device = second;
+    rig_close(&it);
+}
+
+TEST(open__that_fails_behind_fails_before)
+{
+    dcmem_fake *fake;
+    dcmem_open open = {.size = sizeof open, .index = 5, .numa_node = -1};
+    void *device = NULL;
+    EXPECT_OK(dcmem_fake_create(&fake, NULL));
+    const dcmem_backend *backend = dcmem_fake_backend(fake);
+    EXPECT_RESULT(backend->open(&device, backend, &open), DCMEM_E_UNAVAILABLE);
+    EXPECT(!device);
+    EXPECT_EQ(dcmem_fake_count_of(fake, DCMEM_FAKE_open).called, 1);
+    EXPECT_EQ(dcmem_fake_count_of(fake, DCMEM_FAKE_open).did, 0);
+    EXPECT_OK(dcmem_fake_destroy(fake));
+}
+
+TEST(fill__may_be_of_host_memory_and_map_may_fail)
+{
+    rig it;
+    dcmem_extent extent;
+    char memory[8] = {0};
+    void *host = NULL;
+    dcmem_place to = {.host = memory};
+    rig_open(&it, NULL);
+    EXPECT_OK(acquire(&extent, &it, 4 * KIB));
+    EXPECT_OK(it.backend->fill(it.device, &someone, &to, 8, "z", 1));
+    EXPECT(memory[7] == 'z' && dcmem_fake_last(it.fake, DCMEM_FAKE_fill).host == memory);
+    EXPECT_OK(dcmem_fake_fail(it.fake, DCMEM_FAKE_map, DCMEM_E_NO_HOST_MEMORY, 1, 1));
+    EXPECT_RESULT(it.backend->map(&host, it.device, &someone, &extent, 0, 8, 1), DCMEM_E_NO_HOST_MEMORY);
+    EXPECT(!host);
+    EXPECT_OK(release(&it, &extent));
     rig_close(&it);
 }

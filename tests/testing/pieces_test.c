@@ -1,6 +1,6 @@
 /* pieces_test.c: the set of pieces agrees with a plain array of pages, whatever is added and cut. */
-#include "testing/pieces.h"
 #include "test.h"
+#include "testing/pieces.h"
 
 #include <stdlib.h>
 

@@ -323,7 +323,9 @@ TEST(acquire__of_eighty_gigabytes_costs_what_is_touched)
 
 TEST(acquire__gives_the_alignment_that_was_asked_for)
 {
-    const uint32_t flags[] = {0, DCMEM_SIMULATED_UNIFIED, DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_ADDRESSED,
+    const uint32_t flags[] = {0,
+                              DCMEM_SIMULATED_UNIFIED,
+                              DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_ADDRESSED,
                               DCMEM_SIMULATED_ADDRESSED,
                               DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_DIVISIBLE,
                               DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_NON_COHERENT | DCMEM_SIMULATED_ADDRESSED};
@@ -416,6 +418,21 @@ TEST(acquire__keeps_the_extents_of_a_lane_together_and_finds_holes_when_it_is_at
         EXPECT_OK(release(&it, &extents[0]));
         EXPECT_OK(release(&it, &extents[1]));
     }
+    rig_close(&it);
+}
+
+TEST(acquire__of_divisible_memory_goes_elsewhere_when_alignments_crowd_its_lane)
+{
+    rig it = rig_of(DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_DIVISIBLE);
+    dcmem_extent extents[4];
+    for (int i = 0; i < 4; i++) {
+        dcmem_acquire request = {.bytes = 4 * KIB, .alignment = 16 * MIB};
+        EXPECT_OK(it.backend->acquire(&extents[i], it.device, &nobody, &request));
+        EXPECT_EQ(extents[i].object % (16 * MIB), 0);
+        memset(extents[i].host, 1, 4 * KIB);
+    }
+    for (int i = 0; i < 4; i++)
+        EXPECT_OK(release(&it, &extents[i]));
     rig_close(&it);
 }
 
@@ -523,8 +540,7 @@ TEST(map__shows_host_visible_memory_itself_and_refuses_what_is_hidden)
     memcpy(host, "seen", 4);
     EXPECT_OK(copy_out(&it, got, &visible, 100, 4));
     EXPECT(memcmp(got, "seen", 4) == 0);
-    EXPECT_RESULT(it.backend->map(&none, it.device, &nobody, &hidden, 0, 8, DCMEM_MAP_READ_BIT),
-                  DCMEM_E_UNSUPPORTED);
+    EXPECT_RESULT(it.backend->map(&none, it.device, &nobody, &hidden, 0, 8, DCMEM_MAP_READ_BIT), DCMEM_E_UNSUPPORTED);
     EXPECT_RESULT(it.backend->map(&none, it.device, &nobody, &visible, 4 * KIB - 4, 8, DCMEM_MAP_READ_BIT),
                   DCMEM_E_OUT_OF_RANGE);
     EXPECT_RESULT(it.backend->map(&none, it.device, &nobody, &visible, 0, 0, DCMEM_MAP_READ_BIT),

@@ -400,8 +400,7 @@ static dcmem_result
 write_whole_on_host(subject *me)
 {
     dcmem_access access;
-    dcmem_result result =
-        dcmem_access_begin(&access, whole(me, 0), DCMEM_SIDE_HOST, DCMEM_ACCESS_WRITE, 0);
+    dcmem_result result = dcmem_access_begin(&access, whole(me, 0), DCMEM_SIDE_HOST, DCMEM_ACCESS_WRITE, 0);
     if (result)
         return result;
     fill_pattern(access.host, BYTES, 2);
@@ -627,7 +626,7 @@ middle_is_filled(subject *me)
     uint8_t got[BYTES], wanted[BYTES];
     fill_pattern(wanted, BYTES, 1);
     for (int i = 0; i < 1200; i++)
-        wanted[600 + i] = (uint8_t)"abc"[i % 3];
+        wanted[600 + i] = (uint8_t) "abc"[i % 3];
     if (dcmem_buffer_copy_out(got, whole(me, 0), 0))
         return dcmem_last_detail()->message;
     return memcmp(got, wanted, BYTES) == 0 ? NULL : "the range was not filled, or more than it";

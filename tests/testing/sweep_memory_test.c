@@ -119,8 +119,7 @@ TEST(sweep__of_raw_reallocate_keeps_the_bytes_whatever_fails)
 {
     static const uint64_t sizes[] = {20 * KIB, 3 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        subject me = {
-            .prepare = prepare_block, .perform = reallocate, .inspect = block_has_pattern, .bytes = sizes[i]};
+        subject me = {.prepare = prepare_block, .perform = reallocate, .inspect = block_has_pattern, .bytes = sizes[i]};
         EXPECT_GE(sweep_over_all(&me), 1);
     }
 }
@@ -146,8 +145,7 @@ TEST(sweep__of_raw_free)
 {
     static const uint64_t sizes[] = {64, 100 * KIB, 40 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        subject me = {
-            .prepare = prepare_large_block, .perform = free_block, .bytes = sizes[i], .no_retry = true};
+        subject me = {.prepare = prepare_large_block, .perform = free_block, .bytes = sizes[i], .no_retry = true};
         sweep_over_all(&me);
     }
 }

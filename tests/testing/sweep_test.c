@@ -295,3 +295,16 @@ TEST(sweep__counts_what_no_manager_knows_of)
     EXPECT_RESULT(dcmem_test_sweep(NULL, &sweep), DCMEM_E_LEAKED);
     EXPECT_DETAIL("1 extents of 65536 bytes are still acquired");
 }
+
+static dcmem_result
+end_the_manager(dcmem_sweep_run *run)
+{
+    return dcmem_manager_destroy(run->manager);
+}
+
+TEST(sweep__tells_of_a_manager_that_is_not_well)
+{
+    dcmem_sweep sweep = {.size = sizeof sweep, .act = end_the_manager};
+    EXPECT_RESULT(dcmem_test_sweep(NULL, &sweep), DCMEM_E_WRONG_STATE);
+    EXPECT_DETAIL("the manager is inconsistent");
+}
