@@ -9,7 +9,7 @@
 #define HEAD "op,id,size,stream,t_ns\n"
 
 static char *output; /* of the last command: standard output and error */
-static char folder[] = "/tmp/dcmem-command-test-XXXXXX";
+static char folder[] = P_tmpdir "/dcmem-command-test-XXXXXX";
 
 /* Runs `dcmem WORDS`; gives its exit code. "2>&1" etc. are the words' business. */
 static int

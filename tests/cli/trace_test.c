@@ -194,7 +194,7 @@ TEST(trace__refuses_every_cut_and_every_changed_byte_or_reads_a_whole_trace)
 
 /* ---- Files ---- */
 
-static char path[] = "/tmp/dcmem-trace-test-XXXXXX";
+static char path[] = P_tmpdir "/dcmem-trace-test-XXXXXX";
 
 static void
 write_file(const void *bytes, size_t count)
