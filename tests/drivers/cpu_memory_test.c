@@ -408,6 +408,56 @@ LONG_TEST(cpu_memory__ten_thousand_devices_leave_nothing_behind)
 
 /* ---- Several threads ---- */
 
+/* Another thread grows the lane while the first takes access from what was its end: here in the same thread, in the
+ * middle of the system call. */
+static void *racing_device;
+static dcmem_extent raced;
+static dcmi_cpu_call_table real_calls;
+
+static void *
+map_raced(void *address, size_t bytes, int protection, int flags)
+{
+    void *mapped = real_calls.map(address, bytes, protection, flags);
+    if (flags & MAP_FIXED && !raced.bytes)
+        raced = cpu_grown(racing_device, 64 * KIB, 1, NULL);
+    return mapped;
+}
+
+static bool
+is_mapped(uint64_t address)
+{
+    unsigned char residence;
+    return mincore((void *)(uintptr_t)address, 4096, &residence) == 0;
+}
+
+TEST(cpu_memory__an_end_that_another_thread_grew_behind_becomes_a_hole)
+{
+    racing_device = cpu_opened(&plain);
+    raced = (dcmem_extent){0};
+    dcmem_extent first = cpu_grown(racing_device, 64 * KIB, 1, NULL);
+    dcmem_extent second = cpu_grown(racing_device, 64 * KIB, 1, &first);
+    real_calls = dcmi_cpu_calls;
+    dcmi_cpu_calls.map = map_raced;
+    cpu_released(racing_device, &second);
+    dcmi_cpu_calls = real_calls;
+
+    EXPECT(raced.address == end_of(&second));
+    EXPECT(!is_mapped(second.address));
+    EXPECT(is_mapped(first.address));
+    write_pages(raced.address, raced.bytes, 1);
+    EXPECT(are_pages_kept(raced.address, raced.bytes, 1));
+
+    /* The end itself stays the window's: reserved, and grown into next. */
+    cpu_released(racing_device, &raced);
+    EXPECT(is_mapped(raced.address));
+    dcmem_extent again = cpu_grown(racing_device, 64 * KIB, 1, NULL);
+    EXPECT(again.address == raced.address);
+    cpu_released(racing_device, &again);
+    cpu_released(racing_device, &first);
+    cpu()->close(racing_device);
+    EXPECT(!is_mapped(raced.address));
+}
+
 typedef struct worker {
     void *device;
     uint64_t rounds;
