@@ -75,6 +75,14 @@ test_layers_let_a_unit_test_see_its_layer_and_those_below() {
     refuses_include tests/pool/class_test.c '"buffer/slot.h"' "nothing above"
 }
 
+test_layers_let_tests_share_helpers() {
+    file tree/tests/backend/everything.h </dev/null
+    file tree/tests/testing/fake_test.c <<<'#include "backend/everything.h"'
+    "$tools/check-layers" tree
+    file tree/src/backend/everything.h </dev/null
+    expect_failure "$tools/check-layers" tree
+}
+
 test_layers_keep_public_headers_public() {
     refuses_include include/dcmem/buffer.h '"base/size.h"' "public and standard"
     refuses_include include/dcmem/buffer.h '"dcmem/base.h"' "included as <dcmem/...>"
