@@ -243,8 +243,7 @@ replay_main(int argc, char **argv)
                     "Write one byte of each page of each allocation, both ways: a fresh page costs the system work."),
         OPTION_FLAG("buffers", &request.has_buffers, "Use buffers (checked handles) instead of raw memory."),
         OPTION_FLAG("json", &request.is_json, "Print one JSON object a trace, in an array."),
-        OPTION_FLAG("summary", &request.is_summary,
-                    "Replay under both sizings and print one Markdown table, as in docs/benchmarks.md."),
+        OPTION_FLAG("summary", &request.is_summary, "Replay under both sizings and print one Markdown table of them."),
         OPTION_FLAG("quiet", &request.is_quiet, "No progress bar, no explanations below the tables."),
         OPTION_END,
     };
