@@ -76,6 +76,7 @@ test_layers_let_a_unit_test_see_its_layer_and_those_below() {
 }
 
 test_layers_let_tests_share_helpers() {
+    rm -rf tree
     file tree/tests/backend/everything.h </dev/null
     file tree/tests/testing/fake_test.c <<<'#include "backend/everything.h"'
     "$tools/check-layers" tree
