@@ -53,7 +53,7 @@ typedef struct dcmem_manager_options {
     uint64_t idle_time_ns;                  /* free memory unused for this long goes back; 0: 10 s */
     uint64_t largest_allocation_bytes;      /* refuse larger requests; 0: what the device allows */
     uint64_t maintenance_interval_ns;       /* 0: 1 s; or DCMEM_MAINTENANCE_OFF */
-    uint64_t thread_cache_bytes;            /* most free bytes in one thread's cache; 0: 128 MiB */
+    uint64_t thread_cache_bytes;            /* most free bytes in one thread's cache; 0: 256 MiB */
     uint64_t growth_bytes;                  /* least that a growth acquires; 0: by what is missing */
     dcmem_out_of_memory out_of_memory;      /* NULL: none */
     void *out_of_memory_user;

@@ -95,8 +95,8 @@ DCMEM_BEGIN
  * Bucket i counts values in (2^(i/4), 2^((i+1)/4)], bucket 0 also everything up to 1. */
 #define DCMEM_STATS_HISTOGRAMS(X)                                                                                      \
     X(allocation_size, "By", "Sizes asked for; hits are sampled by class")                                             \
-    X(allocate_latency, "ns", "Time to allocate: slow paths always, hits one in 64")                                   \
-    X(free_latency, "ns", "Time to free: slow paths always, hits one in 64")                                           \
+    X(allocate_latency, "ns", "Time to allocate: slow paths always, hits one in 1024")                                   \
+    X(free_latency, "ns", "Time to free: slow paths always, hits one in 1024")                                           \
     X(copy_latency, "ns", "Time to copy")                                                                              \
     X(driver_latency, "ns", "Time of driver calls")
 

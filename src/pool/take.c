@@ -364,6 +364,16 @@ take_failed(dcmi_pool *pool, uint64_t bytes)
     return 0;
 }
 
+/* For how many calls this one is timed, 0: it is not. A hit that comes the slow way because its tally is full stands for
+ * all that the tally counts; of the others a few are timed. */
+static uint32_t
+timing_weight(dcmi_cache *cache, const dcmi_count *tally)
+{
+    if (tally && dcmi_is_sample(dcmi_count_read(tally)))
+        return DCMI_SAMPLE_EVERY;
+    return cache->samples++ % TIMED_EVERY == 0 ? TIMED_EVERY : 0;
+}
+
 uint64_t
 dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
 {
@@ -371,15 +381,14 @@ dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
     if (request_make(&r, pool, bytes, alignment))
         return take_failed(pool, bytes);
 
-    /* Hits that come here do so to be timed, and stand for many; of the slow ones a few are timed. */
-    bool is_hit = r.class != DCMI_CLASS_NONE && dcmi_magazine_count(dcmi_cache_magazine(r.cache, r.class)) > 0;
-    bool is_timed = is_hit || r.cache->samples++ % TIMED_EVERY == 0;
-    uint64_t begin = is_timed ? dcmi_os_now_ns() : 0;
-
+    const dcmi_magazine *magazine =
+        r.class == DCMI_CLASS_NONE ? NULL : dcmi_cache_magazine(r.cache, r.class);
+    uint32_t weight = timing_weight(r.cache, magazine ? &magazine->taken : NULL);
+    uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     uint64_t address = climb(&r);
-    if (is_timed)
+    if (weight)
         dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_allocate_latency, dcmi_os_now_ns() - begin,
-                               is_hit ? DCMI_SAMPLE_EVERY : TIMED_EVERY);
+                               weight);
     if (!address)
         return take_failed(pool, bytes);
     after_take(&r);
@@ -522,9 +531,6 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
     dcmi_cache *cache = dcmi_cache_get(pool);
     if (!cache)
         return dcmem_last_detail()->result;
-    bool is_timed = cache->samples++ % TIMED_EVERY == 0;
-    uint64_t begin = is_timed ? dcmi_os_now_ns() : 0;
-
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, address, &class);
     uint16_t was_live = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
@@ -534,15 +540,17 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
     if (was_live == 0)
         return dcmi_pool_refuse(pool, address);
 
+    uint32_t weight =
+        timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
+    uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     if (pool->has_exact_peaks)
         atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
     if (class == DCMI_CLASS_NONE)
         give_direct(pool, cache, address, was_live - 1u);
     else
         give_class(pool, cache, class, (dcmi_entry){address, mark}, was_live);
-    if (is_timed)
-        dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_free_latency, dcmi_os_now_ns() - begin,
-                               TIMED_EVERY);
+    if (weight)
+        dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_free_latency, dcmi_os_now_ns() - begin, weight);
     return DCMEM_OK;
 }
 
