@@ -404,13 +404,26 @@ TEST(describe__fills_no_more_than_the_caller_s_size)
     EXPECT(memcmp(info.driver_version, untouched.driver_version, sizeof info.driver_version) == 0);
 }
 
+TEST(describe__fills_what_it_knows_of_a_longer_struct_and_says_how_much)
+{
+    struct {
+        dcmem_device_info info;
+        char later[64];
+    } newer;
+    memset(&newer, 0x5a, sizeof newer);
+    newer.info.size = sizeof newer;
+    EXPECT_OK(dcmem_device_describe(&newer.info, "cpu", 0));
+    EXPECT_EQ(newer.info.size, sizeof newer.info);
+    EXPECT_EQ(newer.later[0], 0x5a);
+}
+
 TEST(describe__wrong_arguments_are_refused_and_nothing_is_written)
 {
     dcmem_device_info info = {.size = sizeof info};
     EXPECT_RESULT(dcmem_device_describe(NULL, "cpu", 0), DCMEM_E_INVALID_ARGUMENT);
     info.size = 0;
     EXPECT_RESULT(dcmem_device_describe(&info, "cpu", 0), DCMEM_E_INVALID_ARGUMENT);
-    info.size = sizeof info + 1;
+    info.size = sizeof info.size;
     EXPECT_RESULT(dcmem_device_describe(&info, "cpu", 0), DCMEM_E_INVALID_ARGUMENT);
     info.size = sizeof info;
     EXPECT_RESULT(dcmem_device_describe(&info, "nobody", 0), DCMEM_E_UNAVAILABLE);
