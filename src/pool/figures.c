@@ -214,9 +214,12 @@ static uint64_t
 metadata_of(dcmi_pool *pool)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
-        bytes += (uint64_t)pool->regions[i].fit.high * sizeof(dcmi_span) +
-                 (uint64_t)pool->regions[i].slab_high * sizeof(dcmi_slab);
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++) {
+        dcmi_region *region = &pool->regions[i];
+        dcmi_lock_take(&region->lock);
+        bytes += (uint64_t)region->fit.high * sizeof(dcmi_span) + (uint64_t)region->slab_high * sizeof(dcmi_slab);
+        dcmi_lock_drop(&region->lock);
+    }
     return bytes + sizeof *pool + (uint64_t)pool->depot.high * sizeof(dcmi_batch);
 }
 

@@ -59,6 +59,7 @@ driver_release(dcmi_pool *pool, const dcmem_extent *extent)
     if (result)
         dcmi_pool_add(pool, DCMI_COUNTER_driver_errors, 1);
     budget_give(pool->budget, extent->bytes);
+    atomic_fetch_sub(&pool->held, extent->bytes);
     return result;
 }
 
@@ -198,6 +199,7 @@ acquire_bytes(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, uint64_t ali
         budget_give(pool->budget, bytes);
         return result;
     }
+    atomic_fetch_add(&pool->held, extent.bytes);
     /* More than was asked is held and will be given back, so it counts. */
     if (extent.bytes > bytes)
         atomic_fetch_add(&pool->budget->reserved, extent.bytes - bytes);

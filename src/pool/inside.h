@@ -100,6 +100,8 @@ struct dcmi_pool {
     _Atomic int64_t gauges[DCMI_GAUGE_COUNT];
     dcmi_tag_counts tags[DCMEM_TAG_LIMIT];
     _Atomic uint64_t out_bytes; /* live blocks and those in magazines */
+    _Atomic uint64_t held;      /* from the driver */
+    _Atomic uint64_t high;      /* most that was out or asked for when the pool grew, since the last idle round */
     _Atomic uint64_t out_seen;  /* highest out_bytes at which the peak of used bytes was looked at */
     _Atomic uint64_t used_peak;
     _Atomic uint64_t used_exact; /* has_exact_peaks */

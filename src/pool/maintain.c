@@ -63,8 +63,10 @@ dcmi_pool_maintain(dcmi_pool *root)
         if (!pool)
             continue;
         (void)dcmi_pool_flush_depot(pool, true, true, true);
-        if (is_idle_round)
+        if (is_idle_round) {
             gone += give_idle_back(pool, &failed);
+            atomic_store(&pool->high, 0);
+        }
     }
     if (is_idle_round)
         root->idle_since_ns = now;

@@ -16,8 +16,8 @@
 #define FLUSHES_APART   2000u     /* tight policy: flushes nearer than this say that caching costs memory */
 #define DIRECT_FIRST    100000u   /* large gives for which it is then left */
 #define DIRECT_MOST     (1u << 30)
-#define LOOSE_SHARE     7u        /* free memory beyond 1/7 of what is out is recycled before growing */
-#define TIGHT_SHARE     8u
+#define LOOSE_SHARE     8u        /* what is held beyond 1/8 over the most that was ever needed is recycled */
+#define TIGHT_SHARE     10u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -199,26 +199,37 @@ flush_region_kind(request *r)
     dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
 }
 
-/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once it is more than a
- * share of what is out. So fragmentation costs address space and time, not memory. */
+static void
+raise_high(_Atomic uint64_t *high, uint64_t value)
+{
+    uint64_t old = atomic_load_explicit(high, memory_order_relaxed);
+    while (old < value && !atomic_compare_exchange_weak(high, &old, value))
+        ;
+}
+
+/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once a growth would
+ * pass what was ever needed by a share. So fragmentation costs address space and a little time, not memory. Against the
+ * most that was needed, not what is needed now: a program that repeats itself then settles. */
 static void
 recycle(request *r)
 {
-    if (!r->pool->is_divisible || !r->is_large)
+    dcmi_pool *pool = r->pool;
+    if (!pool->is_divisible || !r->is_large)
         return;
     dcmi_region *region = home(r);
-    uint64_t out = atomic_load_explicit(&r->pool->out_bytes, memory_order_relaxed);
     uint64_t need = r->pages << DCMI_PAGE_SHIFT;
     dcmi_lock_take(&region->lock);
     uint64_t tail = dcmi_fit_tail_pages(&region->fit) << DCMI_PAGE_SHIFT;
-    uint64_t free = (region->fit.free_pages << DCMI_PAGE_SHIFT) - tail;
     dcmi_lock_drop(&region->lock);
 
+    raise_high(&pool->high, atomic_load_explicit(&pool->out_bytes, memory_order_relaxed) + need);
+    uint64_t high = atomic_load_explicit(&pool->high, memory_order_relaxed);
+    uint64_t share = dcmi_pool_is_tight(pool) ? TIGHT_SHARE : LOOSE_SHARE;
     uint64_t missing = dcmi_less(need, tail);
-    uint64_t share = dcmi_pool_is_tight(r->pool) ? TIGHT_SHARE : LOOSE_SHARE;
-    uint64_t surplus = dcmi_less(free + missing, (out + need) / share);
+    uint64_t held = atomic_load_explicit(&pool->held, memory_order_relaxed);
+    uint64_t surplus = dcmi_less(held + missing, high + high / share);
     if (surplus > 0)
-        (void)dcmi_pool_recycle(r->pool, region, dcmi_min(surplus, missing));
+        (void)dcmi_pool_recycle(pool, region, dcmi_min(surplus, missing));
 }
 
 static uint64_t
