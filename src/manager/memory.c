@@ -195,7 +195,7 @@ dcmem_raw_copy(dcmem_manager *manager, void *to, const void *from, uint64_t byte
         result = range_find(&source, manager, from, bytes, "from");
     if (result || bytes == 0)
         return result;
-    uint64_t apart = (uintptr_t)to > (uintptr_t)from ? (uintptr_t)to - (uintptr_t)from : (uintptr_t)from - (uintptr_t)to;
+    uint64_t a = (uintptr_t)to, b = (uintptr_t)from, apart = a > b ? a - b : b - a;
     if (apart < bytes)
         return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "the ranges overlap: %p and %p, %llu bytes", to, from,
                          (unsigned long long)bytes);

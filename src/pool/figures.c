@@ -160,6 +160,15 @@ dcmi_pool_note_peak(dcmi_pool *pool)
 
 /* ---- Snapshot ---- */
 
+/* A difference of counters that were read one after the other: what is taken off was counted before and is read after,
+ * so it is never too much, and the most that was ever told is still true. */
+static uint64_t
+never_falling(_Atomic uint64_t *seen, uint64_t value)
+{
+    raise_peak(seen, value);
+    return atomic_load(seen);
+}
+
 /* What the requests of so many blocks left over. */
 static uint64_t
 slack_of(const dcmi_class *class, const dcmi_totals *of)
@@ -220,7 +229,10 @@ metadata_of(dcmi_pool *pool)
         bytes += (uint64_t)region->fit.high * sizeof(dcmi_span) + (uint64_t)region->slab_high * sizeof(dcmi_slab);
         dcmi_lock_drop(&region->lock);
     }
-    return bytes + sizeof *pool + (uint64_t)pool->depot.high * sizeof(dcmi_batch);
+    dcmi_lock_take(&pool->depot.node_lock);
+    bytes += (uint64_t)pool->depot.high * sizeof(dcmi_batch);
+    dcmi_lock_drop(&pool->depot.node_lock);
+    return bytes + sizeof *pool;
 }
 
 static void
@@ -310,8 +322,9 @@ dcmi_pool_snapshot(dcmem_stats *out, dcmi_pool *root)
     out->used_peak_bytes = atomic_load(&root->used_peak);
     out->live_allocations = dcmi_less(out->allocations, out->frees);
     out->live_buffers = dcmi_less(out->buffers_created, out->buffers_destroyed);
-    out->pool_hits = dcmi_less(out->allocations, out->pool_misses);
-    out->magazine_hits = dcmi_less(out->pool_hits, out->depot_hits + out->fit_hits);
+    uint64_t hits = dcmi_less(out->allocations, out->pool_misses);
+    out->pool_hits = never_falling(&root->hits_seen, hits);
+    out->magazine_hits = never_falling(&root->magazine_seen, dcmi_less(hits, out->depot_hits + out->fit_hits));
     out->limit_bytes = atomic_load(&root->budget->limit);
     out->imported_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_IMPORTED]);
     out->host_side_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_HOST_SIDE]);

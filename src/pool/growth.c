@@ -4,7 +4,7 @@
  * of pages may go back. Other memory comes in objects: one segment each, which goes back when all of it is free. */
 #include "pool/inside.h"
 
-#define SMALL_STEP_BYTES (256u * 1024) /* least growth of a small region: slabs come one by one, calls should not */
+#define SMALL_STEP_BYTES (64u * 1024) /* least growth of a small region: slabs come one by one, calls should not */
 
 /* ---- Budget ---- */
 

@@ -267,6 +267,8 @@ reset_parts(dcmi_pool *pool)
     atomic_store(&pool->high, 0);
     atomic_store(&pool->out_seen, 0);
     atomic_store(&pool->used_peak, 0);
+    atomic_store(&pool->hits_seen, 0);
+    atomic_store(&pool->magazine_seen, 0);
     atomic_store(&pool->used_exact, 0);
 }
 

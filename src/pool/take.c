@@ -17,7 +17,7 @@
 #define DIRECT_FIRST    100000u   /* large gives for which it is then left */
 #define DIRECT_MOST     (1u << 30)
 #define LOOSE_SHARE     8u        /* what is held beyond 1/8 over the most that was ever needed is recycled */
-#define TIGHT_SHARE     10u
+#define TIGHT_SHARE     6u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -36,6 +36,14 @@ static void
 out_add(dcmi_pool *pool, uint64_t bytes)
 {
     atomic_fetch_add_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
+}
+
+/* Before the allocation is counted, as the other ways are: what a snapshot sees is then at most too few hits. */
+static void
+count_miss(const request *r)
+{
+    if (r->met_driver)
+        dcmi_pool_add(r->pool, DCMI_COUNTER_pool_misses, 1);
 }
 
 /* ---- Rungs ---- */
@@ -68,11 +76,12 @@ take_direct(request *r, dcmi_region *region)
     out_add(r->pool, r->pages << DCMI_PAGE_SHIFT);
     uint64_t slack = mark_direct(r, address);
     bool is_locked = dcmi_cache_own(r->cache);
+    count_miss(r);
+    if (!r->met_driver)
+        dcmi_count_add(&r->cache->fit_hits, 1);
     dcmi_count_add(&r->cache->direct_takes, 1);
     dcmi_count_add(&r->cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
     dcmi_count_add(&r->cache->direct_slack_taken, slack);
-    if (!r->met_driver)
-        dcmi_count_add(&r->cache->fit_hits, 1);
     dcmi_cache_disown(r->cache, is_locked);
     return address;
 }
@@ -83,15 +92,14 @@ fetch(uint64_t *blocks, request *r, dcmi_region *region, unsigned most)
 {
     dcmi_pool *pool = r->pool;
     unsigned count = dcmi_depot_take(blocks, &pool->depot, r->class, most);
-    if (count > 0) {
-        dcmi_count_add(&r->cache->depot_hits, 1);
-    } else {
+    bool is_from_depot = count > 0;
+    if (!is_from_depot) {
         dcmi_lock_take(&region->lock);
         count = dcmi_region_take(blocks, region, r->class, most);
         dcmi_lock_drop(&region->lock);
-        if (count > 0 && !r->met_driver)
-            dcmi_count_add(&r->cache->fit_hits, 1);
     }
+    if (count > 0 && !r->met_driver)
+        dcmi_count_add(is_from_depot ? &r->cache->depot_hits : &r->cache->fit_hits, 1);
     if (count > 0)
         out_add(pool, count * pool->table.classes[r->class].bytes);
     return count;
@@ -137,6 +145,7 @@ take_class(request *r, dcmi_region *region)
     if (entry.address) {
         uint16_t mark = dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
         atomic_store_explicit(entry.mark, mark, memory_order_relaxed);
+        count_miss(r);
         dcmi_magazine_count_taken(magazine, mark);
     }
     r->cache->large_takes += r->is_large;
@@ -351,8 +360,6 @@ static void
 after_take(request *r)
 {
     dcmi_pool *pool = r->pool;
-    if (r->met_driver)
-        dcmi_pool_add(pool, DCMI_COUNTER_pool_misses, 1);
     if (pool->has_exact_peaks) {
         uint64_t size = r->class == DCMI_CLASS_NONE ? r->pages << DCMI_PAGE_SHIFT : pool->table.classes[r->class].bytes;
         uint64_t used = atomic_fetch_add(&pool->used_exact, size) + size;
@@ -487,8 +494,9 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
     keep_idle_limit(pool, is_large);
 }
 
-static void
-give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack)
+/* How many bytes the run had. */
+static uint64_t
+give_run(dcmi_pool *pool, uint64_t address)
 {
     uint32_t owner = atomic_load_explicit(&dcmi_map_page(&pool->map, address)->owner, memory_order_relaxed);
     dcmi_region *region = dcmi_pool_region_of(pool, owner);
@@ -498,7 +506,13 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
     dcmi_region_give(region, address);
     dcmi_lock_drop(&region->lock);
     atomic_fetch_sub_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
+    return bytes;
+}
 
+static void
+give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack)
+{
+    uint64_t bytes = give_run(pool, address);
     bool is_locked = dcmi_cache_own(cache);
     if (cache->direct_left > 0)
         cache->direct_left--;
@@ -507,6 +521,29 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
     dcmi_count_add(&cache->direct_slack_given, slack);
     dcmi_cache_disown(cache, is_locked);
     keep_idle_limit(pool, true);
+}
+
+/* In a thread that has no cache because the host has no memory for one: straight back, counted with the caches that
+ * ended. Giving must not need memory: whoever gives a block has nobody to hand it back to. */
+static void
+give_uncached(dcmi_pool *pool, unsigned class, uint64_t address, uint16_t mark)
+{
+    uint64_t run_bytes = 0;
+    if (class == DCMI_CLASS_NONE)
+        run_bytes = give_run(pool, address);
+    else
+        dcmi_pool_give_blocks(pool, class, &address, 1);
+
+    dcmi_lock_take(&pool->caches_lock);
+    if (class == DCMI_CLASS_NONE) {
+        pool->retired.direct_gives++;
+        pool->retired.direct_bytes_given += run_bytes;
+        pool->retired.direct_slack_given += mark - 1u;
+    } else {
+        pool->retired.classes[class].given.blocks++;
+        pool->retired.classes[class].given.marks += mark;
+    }
+    dcmi_lock_drop(&pool->caches_lock);
 }
 
 /* The live mark of the block that begins at `address`, or NULL where none can begin; *out_class is its class. */
@@ -540,8 +577,6 @@ dcmem_result
 dcmi_pool_give(dcmi_pool *pool, uint64_t address)
 {
     dcmi_cache *cache = dcmi_cache_get(pool);
-    if (!cache)
-        return dcmem_last_detail()->result;
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, address, &class);
     uint16_t was_live = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
@@ -551,11 +586,15 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
     if (was_live == 0)
         return dcmi_pool_refuse(pool, address);
 
+    if (pool->has_exact_peaks)
+        atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
+    if (!cache) {
+        give_uncached(pool, class, address, was_live);
+        return DCMEM_OK;
+    }
     uint32_t weight =
         timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
-    if (pool->has_exact_peaks)
-        atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
     if (class == DCMI_CLASS_NONE)
         give_direct(pool, cache, address, was_live - 1u);
     else
