@@ -4,7 +4,7 @@
  * of pages may go back. Other memory comes in objects: one segment each, which goes back when all of it is free. */
 #include "pool/inside.h"
 
-#define SMALL_STEP_BYTES (256u * 1024) /* least growth of a small region: slabs come one by one, calls should not */
+#define SMALL_STEP_BYTES (64u * 1024) /* least growth of a small region: slabs come one by one, calls should not */
 
 /* ---- Budget ---- */
 
@@ -59,6 +59,7 @@ driver_release(dcmi_pool *pool, const dcmem_extent *extent)
     if (result)
         dcmi_pool_add(pool, DCMI_COUNTER_driver_errors, 1);
     budget_give(pool->budget, extent->bytes);
+    atomic_fetch_sub(&pool->held, extent->bytes);
     return result;
 }
 
@@ -198,6 +199,7 @@ acquire_bytes(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, uint64_t ali
         budget_give(pool->budget, bytes);
         return result;
     }
+    atomic_fetch_add(&pool->held, extent.bytes);
     /* More than was asked is held and will be given back, so it counts. */
     if (extent.bytes > bytes)
         atomic_fetch_add(&pool->budget->reserved, extent.bytes - bytes);
@@ -222,8 +224,7 @@ growth_step(const dcmi_pool *pool, const dcmi_region *region, uint64_t missing)
 dcmem_result
 dcmi_pool_grow(dcmi_pool *pool, dcmi_region *region, uint64_t pages, uint64_t align_pages)
 {
-    /* As much as the search for an aligned run asks for. */
-    uint64_t need = (pages + align_pages - 1) << DCMI_PAGE_SHIFT;
+    uint64_t need = (pages + (pool->is_divisible ? align_pages - 1 : 0)) << DCMI_PAGE_SHIFT;
     uint64_t near = 0, missing = need;
     if (pool->is_divisible) {
         dcmi_lock_take(&region->lock);

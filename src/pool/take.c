@@ -16,8 +16,8 @@
 #define FLUSHES_APART   2000u     /* tight policy: flushes nearer than this say that caching costs memory */
 #define DIRECT_FIRST    100000u   /* large gives for which it is then left */
 #define DIRECT_MOST     (1u << 30)
-#define LOOSE_SHARE     7u        /* free memory beyond 1/7 of what is out is recycled before growing */
-#define TIGHT_SHARE     8u
+#define LOOSE_SHARE     8u        /* what is held beyond 1/8 over the most that was ever needed is recycled */
+#define TIGHT_SHARE     6u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -36,6 +36,14 @@ static void
 out_add(dcmi_pool *pool, uint64_t bytes)
 {
     atomic_fetch_add_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
+}
+
+/* Before the allocation is counted, as the other ways are: what a snapshot sees is then at most too few hits. */
+static void
+count_miss(const request *r)
+{
+    if (r->met_driver)
+        dcmi_pool_add(r->pool, DCMI_COUNTER_pool_misses, 1);
 }
 
 /* ---- Rungs ---- */
@@ -68,11 +76,12 @@ take_direct(request *r, dcmi_region *region)
     out_add(r->pool, r->pages << DCMI_PAGE_SHIFT);
     uint64_t slack = mark_direct(r, address);
     bool is_locked = dcmi_cache_own(r->cache);
+    count_miss(r);
+    if (!r->met_driver)
+        dcmi_count_add(&r->cache->fit_hits, 1);
     dcmi_count_add(&r->cache->direct_takes, 1);
     dcmi_count_add(&r->cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
     dcmi_count_add(&r->cache->direct_slack_taken, slack);
-    if (!r->met_driver)
-        dcmi_count_add(&r->cache->fit_hits, 1);
     dcmi_cache_disown(r->cache, is_locked);
     return address;
 }
@@ -83,15 +92,14 @@ fetch(uint64_t *blocks, request *r, dcmi_region *region, unsigned most)
 {
     dcmi_pool *pool = r->pool;
     unsigned count = dcmi_depot_take(blocks, &pool->depot, r->class, most);
-    if (count > 0) {
-        dcmi_count_add(&r->cache->depot_hits, 1);
-    } else {
+    bool is_from_depot = count > 0;
+    if (!is_from_depot) {
         dcmi_lock_take(&region->lock);
         count = dcmi_region_take(blocks, region, r->class, most);
         dcmi_lock_drop(&region->lock);
-        if (count > 0 && !r->met_driver)
-            dcmi_count_add(&r->cache->fit_hits, 1);
     }
+    if (count > 0 && !r->met_driver)
+        dcmi_count_add(is_from_depot ? &r->cache->depot_hits : &r->cache->fit_hits, 1);
     if (count > 0)
         out_add(pool, count * pool->table.classes[r->class].bytes);
     return count;
@@ -137,6 +145,7 @@ take_class(request *r, dcmi_region *region)
     if (entry.address) {
         uint16_t mark = dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
         atomic_store_explicit(entry.mark, mark, memory_order_relaxed);
+        count_miss(r);
         dcmi_magazine_count_taken(magazine, mark);
     }
     r->cache->large_takes += r->is_large;
@@ -199,26 +208,37 @@ flush_region_kind(request *r)
     dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
 }
 
-/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once it is more than a
- * share of what is out. So fragmentation costs address space and time, not memory. */
+static void
+raise_high(_Atomic uint64_t *high, uint64_t value)
+{
+    uint64_t old = atomic_load_explicit(high, memory_order_relaxed);
+    while (old < value && !atomic_compare_exchange_weak(high, &old, value))
+        ;
+}
+
+/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once a growth would
+ * pass what was ever needed by a share. So fragmentation costs address space and a little time, not memory. Against the
+ * most that was needed, not what is needed now: a program that repeats itself then settles. */
 static void
 recycle(request *r)
 {
-    if (!r->pool->is_divisible || !r->is_large)
+    dcmi_pool *pool = r->pool;
+    if (!pool->is_divisible || !r->is_large)
         return;
     dcmi_region *region = home(r);
-    uint64_t out = atomic_load_explicit(&r->pool->out_bytes, memory_order_relaxed);
     uint64_t need = r->pages << DCMI_PAGE_SHIFT;
     dcmi_lock_take(&region->lock);
     uint64_t tail = dcmi_fit_tail_pages(&region->fit) << DCMI_PAGE_SHIFT;
-    uint64_t free = (region->fit.free_pages << DCMI_PAGE_SHIFT) - tail;
     dcmi_lock_drop(&region->lock);
 
+    raise_high(&pool->high, atomic_load_explicit(&pool->out_bytes, memory_order_relaxed) + need);
+    uint64_t high = atomic_load_explicit(&pool->high, memory_order_relaxed);
+    uint64_t share = dcmi_pool_is_tight(pool) ? TIGHT_SHARE : LOOSE_SHARE;
     uint64_t missing = dcmi_less(need, tail);
-    uint64_t share = dcmi_pool_is_tight(r->pool) ? TIGHT_SHARE : LOOSE_SHARE;
-    uint64_t surplus = dcmi_less(free + missing, (out + need) / share);
+    uint64_t held = atomic_load_explicit(&pool->held, memory_order_relaxed);
+    uint64_t surplus = dcmi_less(held + missing, high + high / share);
     if (surplus > 0)
-        (void)dcmi_pool_recycle(r->pool, region, dcmi_min(surplus, missing));
+        (void)dcmi_pool_recycle(pool, region, dcmi_min(surplus, missing));
 }
 
 static uint64_t
@@ -340,8 +360,6 @@ static void
 after_take(request *r)
 {
     dcmi_pool *pool = r->pool;
-    if (r->met_driver)
-        dcmi_pool_add(pool, DCMI_COUNTER_pool_misses, 1);
     if (pool->has_exact_peaks) {
         uint64_t size = r->class == DCMI_CLASS_NONE ? r->pages << DCMI_PAGE_SHIFT : pool->table.classes[r->class].bytes;
         uint64_t used = atomic_fetch_add(&pool->used_exact, size) + size;
@@ -476,7 +494,7 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
     keep_idle_limit(pool, is_large);
 }
 
-/* Gives a run back to its region and returns how long it was. */
+/* How many bytes the run had. */
 static uint64_t
 give_run(dcmi_pool *pool, uint64_t address)
 {
@@ -503,6 +521,29 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
     dcmi_count_add(&cache->direct_slack_given, slack);
     dcmi_cache_disown(cache, is_locked);
     keep_idle_limit(pool, true);
+}
+
+/* In a thread that has no cache because the host has no memory for one: straight back, counted with the caches that
+ * ended. Giving must not need memory: whoever gives a block has nobody to hand it back to. */
+static void
+give_uncached(dcmi_pool *pool, unsigned class, uint64_t address, uint16_t mark)
+{
+    uint64_t run_bytes = 0;
+    if (class == DCMI_CLASS_NONE)
+        run_bytes = give_run(pool, address);
+    else
+        dcmi_pool_give_blocks(pool, class, &address, 1);
+
+    dcmi_lock_take(&pool->caches_lock);
+    if (class == DCMI_CLASS_NONE) {
+        pool->retired.direct_gives++;
+        pool->retired.direct_bytes_given += run_bytes;
+        pool->retired.direct_slack_given += mark - 1u;
+    } else {
+        pool->retired.classes[class].given.blocks++;
+        pool->retired.classes[class].given.marks += mark;
+    }
+    dcmi_lock_drop(&pool->caches_lock);
 }
 
 /* The live mark of the block that begins at `address`, or NULL where none can begin; *out_class is its class. */
@@ -532,27 +573,6 @@ capacity_of(dcmi_pool *pool, uint64_t address, unsigned class)
     return (uint64_t)dcmi_region_span(dcmi_pool_region_of(pool, owner), owner)->pages << DCMI_PAGE_SHIFT;
 }
 
-/* The thread has no cache, and the host no memory for one; free works all the same. The block goes where it would fall
- * from a full cache, and counts with those of ended caches. */
-static void
-give_uncached(dcmi_pool *pool, uint64_t address, unsigned class, uint16_t mark)
-{
-    uint64_t bytes = class == DCMI_CLASS_NONE ? give_run(pool, address) : 0;
-    dcmi_lock_take(&pool->caches_lock);
-    if (class == DCMI_CLASS_NONE) {
-        pool->retired.direct_gives++;
-        pool->retired.direct_bytes_given += bytes;
-        pool->retired.direct_slack_given += mark - 1u;
-    } else {
-        pool->retired.classes[class].given.blocks++;
-        pool->retired.classes[class].given.marks += mark;
-    }
-    dcmi_lock_drop(&pool->caches_lock);
-    if (class != DCMI_CLASS_NONE)
-        dcmi_pool_give_blocks(pool, class, &address, 1);
-    keep_idle_limit(pool, true);
-}
-
 dcmem_result
 dcmi_pool_give(dcmi_pool *pool, uint64_t address)
 {
@@ -569,10 +589,9 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
     if (pool->has_exact_peaks)
         atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
     if (!cache) {
-        give_uncached(pool, address, class, was_live);
+        give_uncached(pool, class, address, was_live);
         return DCMEM_OK;
     }
-
     uint32_t weight =
         timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
