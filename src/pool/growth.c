@@ -224,7 +224,8 @@ growth_step(const dcmi_pool *pool, const dcmi_region *region, uint64_t missing)
 dcmem_result
 dcmi_pool_grow(dcmi_pool *pool, dcmi_region *region, uint64_t pages, uint64_t align_pages)
 {
-    uint64_t need = (pages + (pool->is_divisible ? align_pages - 1 : 0)) << DCMI_PAGE_SHIFT;
+    /* As much as the search for an aligned run asks for. */
+    uint64_t need = (pages + align_pages - 1) << DCMI_PAGE_SHIFT;
     uint64_t near = 0, missing = need;
     if (pool->is_divisible) {
         dcmi_lock_take(&region->lock);
