@@ -55,10 +55,10 @@ dcmi_cache_prepare(void)
 }
 
 static void
-attach(dcmi_cache *cache, dcmi_pool *pool, dcmi_thread *thread)
+attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
 {
-    cache->thread = thread->number;
-    cache->arena = thread->number % pool->arena_count;
+    cache->thread = thread_number;
+    cache->arena = thread_number % pool->arena_count;
     cache->table = &pool->table;
     cache->map = &pool->map;
     cache->pool = pool;
@@ -74,10 +74,21 @@ attach(dcmi_cache *cache, dcmi_pool *pool, dcmi_thread *thread)
     pool->caches = cache;
     pool->cache_count++;
     dcmi_lock_drop(&pool->caches_lock);
+}
 
-    /* From here on the owner's fast path is open, unless every call must pass the slow one. */
-    if (can_publish && !pool->has_exact_peaks)
-        atomic_store_explicit(&cache->handle, pool->handle, memory_order_release);
+/* Opens the owner's fast path, unless every call must pass the slow one or the cache has no owner. */
+static void
+publish(dcmi_cache *cache)
+{
+    if (can_publish && !cache->pool->has_exact_peaks && cache != &cache->pool->fallback)
+        atomic_store_explicit(&cache->handle, atomic_load_explicit(&cache->identity, memory_order_relaxed),
+                              memory_order_release);
+}
+
+void
+dcmi_cache_attach_fallback(dcmi_pool *pool)
+{
+    attach(&pool->fallback, pool, 0);
 }
 
 static void
@@ -103,9 +114,9 @@ static void
 forget(dcmi_cache *cache)
 {
     cache->pool = NULL;
-    cache->granted_bytes = cache->large_takes = cache->flushed_at = cache->direct_left = cache->direct_span = 0;
+    cache->granted_bytes = cache->large_takes = cache->flushed_at = cache->direct_span = 0;
     dcmi_count *const counts[] = {&cache->buffers_created,    &cache->buffers_destroyed,  &cache->accesses,
-                                  &cache->depot_hits,         &cache->fit_hits,
+                                  &cache->depot_hits,         &cache->fit_hits,           &cache->direct_left,
                                   &cache->direct_takes,       &cache->direct_gives,       &cache->direct_bytes_taken,
                                   &cache->direct_bytes_given, &cache->direct_slack_taken, &cache->direct_slack_given};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
@@ -144,16 +155,16 @@ cache_of(dcmi_thread *thread, dcmi_pool *pool)
     dcmi_cache *cache = thread->caches[pool->index];
     if (!cache) {
         cache = dcmi_os_reserve(sizeof *cache);
-        if (!cache) {
-            dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a thread's cache");
+        if (!cache)
             return NULL;
-        }
         thread->caches[pool->index] = cache;
         if (thread->cache_high <= pool->index)
             thread->cache_high = pool->index + 1;
     }
-    if (atomic_load_explicit(&cache->identity, memory_order_relaxed) != pool->handle)
-        attach(cache, pool, thread);
+    if (atomic_load_explicit(&cache->identity, memory_order_relaxed) != pool->handle) {
+        attach(cache, pool, thread->number);
+        publish(cache);
+    }
     return cache;
 }
 
@@ -166,9 +177,9 @@ dcmi_cache_get(dcmi_pool *pool)
 
     dcmi_thread *thread = dcmi_thread_get();
     cache = thread ? cache_of(thread, pool) : NULL;
-    if (cache)
-        dcmi_cache_current = cache;
-    return cache;
+    if (!cache)
+        return &pool->fallback;
+    return dcmi_cache_current = cache;
 }
 
 bool
@@ -195,22 +206,18 @@ dcmi_cache_seize(dcmi_cache *cache) DCMI_UNCHECKED
 {
     dcmi_lock_take(&cache->lock);
     atomic_store_explicit(&cache->handle, 0, memory_order_seq_cst);
-#ifdef DCMI_PORTABLE_FENCES
-    atomic_thread_fence(memory_order_seq_cst);
-#else
+#ifndef DCMI_PORTABLE_FENCES
     if (can_publish)
         dcmi_os_fence_all();
 #endif
-    while (atomic_load_explicit(&cache->busy, memory_order_acquire))
+    while (atomic_load_explicit(&cache->busy, memory_order_seq_cst))
         sched_yield();
 }
 
 void
 dcmi_cache_release(dcmi_cache *cache) DCMI_UNCHECKED
 {
-    if (can_publish && !cache->pool->has_exact_peaks)
-        atomic_store_explicit(&cache->handle, atomic_load_explicit(&cache->identity, memory_order_relaxed),
-                              memory_order_release);
+    publish(cache);
     dcmi_lock_drop(&cache->lock);
 }
 

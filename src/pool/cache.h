@@ -9,7 +9,8 @@
  *
  * The heavy fence (membarrier) makes every running thread pass a full barrier, so the light one is only a word to the
  * compiler: after it either the owner saw 0 and keeps out, or the reclaimer sees busy and waits. Builds with
- * DCMI_PORTABLE_FENCES use two sequentially consistent fences instead. While handle is 0 the owner works under `lock`.
+ * DCMI_PORTABLE_FENCES make all four accesses sequentially consistent instead. While handle is 0 the owner works under
+ * `lock`.
  * tests/pool/reclaim_model_test.c explores every interleaving.
  *
  *   published (handle set) --reclaim, exact peaks--> locked (handle 0) --> published
@@ -78,12 +79,12 @@ typedef struct dcmi_cache {
     _Atomic uint64_t identity;
     struct dcmi_cache *before, *after; /* in the pool's list */
     uint64_t granted_bytes;            /* sum of cap * size over classes: the most this cache can hold */
-    uint32_t samples;                  /* slow paths since the last one that was timed */
+    dcmi_count samples;                /* slow paths, some of which are timed */
 
     /* Tight policy: what the large region's flushes say. */
     uint64_t large_takes;        /* from the large region, ever */
     uint64_t flushed_at;         /* large_takes at the last flush */
-    uint64_t direct_left;        /* large gives until caching is tried again; 0: caching */
+    dcmi_count direct_left;      /* large gives until caching is tried again; 0: caching */
     uint64_t direct_span;        /* what direct_left began with */
     dcmi_count depot_hits;
     dcmi_count fit_hits;
@@ -172,13 +173,15 @@ void dcmi_magazine_totals(dcmi_totals *out_taken, dcmi_totals *out_given, const 
 static inline bool
 dcmi_cache_enter(dcmi_cache *cache, uint64_t handle)
 {
-    atomic_store_explicit(&cache->busy, 1, memory_order_relaxed);
 #ifdef DCMI_PORTABLE_FENCES
-    atomic_thread_fence(memory_order_seq_cst);
+    /* In one order with the two of dcmi_cache_seize(). Not fences: ThreadSanitizer does not follow those. */
+    atomic_store_explicit(&cache->busy, 1, memory_order_seq_cst);
+    return DCMI_LIKELY(atomic_load_explicit(&cache->handle, memory_order_seq_cst) == handle);
 #else
+    atomic_store_explicit(&cache->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-#endif
     return DCMI_LIKELY(atomic_load_explicit(&cache->handle, memory_order_acquire) == handle);
+#endif
 }
 
 static inline void
@@ -191,9 +194,10 @@ dcmi_cache_leave(dcmi_cache *cache)
  * thread and milliseconds when it has several: so before the library starts one. */
 void dcmi_cache_prepare(void);
 
-/* The calling thread's cache of a pool, attached if need be; it becomes the current one. NULL when the host has no
- * memory for one (the detail is written): the pool then works without. */
+/* The calling thread's cache of a pool, attached if need be; it becomes the current one. Where the host has no memory
+ * for one it is the pool's fallback, which has no owner and is only worked on under its lock. Never NULL. */
 dcmi_cache *dcmi_cache_get(struct dcmi_pool *pool);
+void dcmi_cache_attach_fallback(struct dcmi_pool *pool);
 
 /* Exclusive use of the own cache's magazines on slow paths: busy if published, else the lock. */
 bool dcmi_cache_own(dcmi_cache *cache);

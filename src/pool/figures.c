@@ -105,7 +105,7 @@ sum_cache(sums *out, const dcmi_cache *cache)
     to->accesses += dcmi_count_read(&cache->accesses);
     to->depot_hits += dcmi_count_read(&cache->depot_hits);
     to->fit_hits += dcmi_count_read(&cache->fit_hits);
-    out->caches++;
+    out->caches += cache != &cache->pool->fallback;
 }
 
 static void

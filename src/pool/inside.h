@@ -72,6 +72,7 @@ struct dcmi_pool {
     dcmi_cache *caches;
     uint32_t cache_count;
     dcmi_retired retired;
+    dcmi_cache fallback; /* for threads that the host has no memory for */
 
     dcmi_lock segments_lock;
     dcmi_segment *segments;
@@ -79,6 +80,7 @@ struct dcmi_pool {
     uint32_t spare_segment;
 
     /* Settings. */
+    dcmem_sizing sizing;
     _Atomic uint32_t policy; /* dcmem_policy */
     _Atomic bool is_tight;   /* the default policy while memory is short */
     bool is_caching;         /* false: no idle memory at all */

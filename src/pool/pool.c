@@ -64,6 +64,7 @@ static void
 take_settings(dcmi_pool *pool, const dcmi_pool_settings *settings)
 {
     bool is_idle_free = settings->idle_limit_bytes == DCMEM_NO_IDLE_MEMORY;
+    pool->sizing = settings->sizing;
     atomic_init(&pool->policy, settings->policy);
     pool->has_exact_peaks = settings->has_exact_peaks;
     pool->is_caching = !is_idle_free;
@@ -85,7 +86,8 @@ take_settings(dcmi_pool *pool, const dcmi_pool_settings *settings)
 
 /* A pool on `device`, not yet to be found by anyone. `root` NULL makes a root. */
 static dcmem_result
-pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind, const dcmi_pool_settings *settings)
+pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind, const dcmi_pool_settings *settings,
+          dcmi_budget *budget)
 {
     dcmi_pool *pool = dcmi_os_reserve(sizeof *pool);
     if (!pool)
@@ -101,6 +103,12 @@ pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind
     take_settings(pool, settings);
     dcmi_class_table_init(&pool->table, settings->sizing, pool->alignment);
 
+    pool->budget = budget;
+    pool->shards = (dcmi_shard *)(void *)((char *)budget + 128);
+    if (!root)
+        atomic_store(&pool->of_kind[kind], pool);
+
+    /* Whole before it is added: from then on the maintenance may find it. */
     dcmem_result result = init_parts(pool);
     if (!result)
         result = dcmi_registry_add(pool);
@@ -109,6 +117,7 @@ pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind
         dcmi_os_unreserve(pool, sizeof *pool);
         return result;
     }
+    dcmi_cache_attach_fallback(pool);
     *out = pool;
     return DCMEM_OK;
 }
@@ -124,14 +133,11 @@ dcmi_pool_create(dcmem_manager **out, dcmi_device *device, const dcmi_pool_setti
     atomic_init(&budget->limit, settings->limit_bytes);
 
     dcmi_pool *pool;
-    dcmem_result result = pool_make(&pool, device, NULL, DCMEM_KIND_DEVICE, settings);
+    dcmem_result result = pool_make(&pool, device, NULL, DCMEM_KIND_DEVICE, settings, budget);
     if (result) {
         dcmi_os_unreserve(budget, sizeof *budget + DCMI_SHARDS * sizeof(dcmi_shard) + 128);
         return result;
     }
-    pool->budget = budget;
-    pool->shards = (dcmi_shard *)(void *)((char *)budget + 128);
-    atomic_store(&pool->of_kind[DCMEM_KIND_DEVICE], pool);
     *out = dcmi_pool_manager(pool);
     if (pool->maintenance_interval_ns != DCMEM_MAINTENANCE_OFF)
         dcmi_maintenance_wake();
@@ -145,7 +151,7 @@ settings_of(const dcmi_pool *root)
 {
     bool is_idle_free = !root->is_caching;
     return (dcmi_pool_settings){
-        .sizing = root->table.serving[8] == 8 ? DCMEM_SIZING_DEFAULT : DCMEM_SIZING_POWER_OF_TWO,
+        .sizing = root->sizing,
         .policy = (dcmem_policy)atomic_load(&root->policy),
         .has_exact_peaks = root->has_exact_peaks,
         .idle_limit_bytes = is_idle_free                              ? DCMEM_NO_IDLE_MEMORY
@@ -190,11 +196,9 @@ dcmi_pool_of_kind(dcmi_pool **out, dcmi_pool *root, dcmem_kind kind)
         return dcmi_fail(DCMEM_E_UNSUPPORTED, "%s has no %s memory", root->device->info.backend, dcmem_kind_name(kind));
 
     dcmi_pool_settings settings = settings_of(root);
-    dcmem_result result = pool_make(&pool, root->device, root, kind, &settings);
+    dcmem_result result = pool_make(&pool, root->device, root, kind, &settings, root->budget);
     if (result)
         return result;
-    pool->budget = root->budget;
-    pool->shards = root->shards;
 
     dcmi_pool *other = NULL;
     if (!atomic_compare_exchange_strong(&root->of_kind[kind], &other, pool)) {
@@ -293,6 +297,7 @@ dcmi_pool_reset(dcmi_pool *root)
         if (result)
             failed = result;
         reset_parts(pool);
+        dcmi_cache_attach_fallback(pool);
     }
     memset((void *)root->shards, 0, DCMI_SHARDS * sizeof *root->shards);
     atomic_store(&root->budget->reserved_peak, atomic_load(&root->budget->reserved));

@@ -21,7 +21,7 @@
 
 typedef struct request {
     dcmi_pool *pool;
-    dcmi_cache *cache; /* NULL: the host had no memory for one */
+    dcmi_cache *cache;
     uint64_t bytes;
     uint64_t pages;
     uint64_t align_pages;
@@ -178,11 +178,11 @@ learn_from_flush(request *r)
     dcmi_cache *cache = r->cache;
     uint64_t apart = cache->large_takes - cache->flushed_at;
     cache->flushed_at = cache->large_takes;
-    if (!dcmi_pool_is_tight(r->pool) || apart >= FLUSHES_APART || cache->direct_left > 0)
+    if (!dcmi_pool_is_tight(r->pool) || apart >= FLUSHES_APART || dcmi_count_read(&cache->direct_left) > 0)
         return;
 
     cache->direct_span = cache->direct_span ? dcmi_min(cache->direct_span * 4, DIRECT_MOST) : DIRECT_FIRST;
-    cache->direct_left = cache->direct_span;
+    atomic_store_explicit(&cache->direct_left, cache->direct_span, memory_order_relaxed);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         if (dcmi_class_is_large(&cache->table->classes[class]))
             dcmi_cache_revoke(cache, class);
@@ -339,10 +339,8 @@ request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
     *out = (request){.pool = pool, .bytes = bytes, .align_pages = dcmi_max(alignment / DCMI_PAGE, 1)};
     out->class = alignment <= DCMI_PAGE ? dcmi_class_for(&pool->table, bytes, alignment) : DCMI_CLASS_NONE;
     out->cache = dcmi_cache_get(pool);
-    if (!out->cache)
-        return dcmem_last_detail()->result;
 
-    bool is_left_out = dcmi_pool_is_tight(pool) && out->cache->direct_left > 0;
+    bool is_left_out = dcmi_pool_is_tight(pool) && dcmi_count_read(&out->cache->direct_left) > 0;
     if (out->class != DCMI_CLASS_NONE && is_left_out && bytes > DCMI_SMALL_LARGEST)
         out->class = DCMI_CLASS_NONE;
     if (out->class != DCMI_CLASS_NONE) {
@@ -389,13 +387,14 @@ timing_weight(dcmi_cache *cache, const dcmi_count *tally)
 {
     if (tally && dcmi_is_sample(dcmi_count_read(tally)))
         return DCMI_SAMPLE_EVERY;
-    return cache->samples++ % TIMED_EVERY == 0 ? TIMED_EVERY : 0;
+    dcmi_count_add(&cache->samples, 1);
+    return dcmi_count_read(&cache->samples) % TIMED_EVERY == 0 ? TIMED_EVERY : 0;
 }
 
 uint64_t
 dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
 {
-    request r;
+    request r = {0};
     if (request_make(&r, pool, bytes, alignment))
         return take_failed(pool, bytes);
 
@@ -434,9 +433,9 @@ is_kept(dcmi_pool *pool, dcmi_cache *cache, bool is_large)
 {
     if (!pool->is_caching)
         return false;
-    if (!is_large || cache->direct_left == 0)
+    if (!is_large || dcmi_count_read(&cache->direct_left) == 0)
         return true;
-    cache->direct_left--;
+    dcmi_count_add(&cache->direct_left, -1ull);
     return !dcmi_pool_is_tight(pool);
 }
 
@@ -514,8 +513,8 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
 {
     uint64_t bytes = give_run(pool, address);
     bool is_locked = dcmi_cache_own(cache);
-    if (cache->direct_left > 0)
-        cache->direct_left--;
+    if (dcmi_count_read(&cache->direct_left) > 0)
+        dcmi_count_add(&cache->direct_left, -1ull);
     dcmi_count_add(&cache->direct_gives, 1);
     dcmi_count_add(&cache->direct_bytes_given, bytes);
     dcmi_count_add(&cache->direct_slack_given, slack);
