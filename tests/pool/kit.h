@@ -111,15 +111,15 @@ release(dcmem_manager *manager, void *block)
 /* ---- Devices ---- */
 
 /* A device with a memory of its own: in objects, not reachable by the host, full to the byte. */
-typedef struct device {
+typedef struct test_device {
     dcmem_backend *backend;
     dcmem_manager *manager;
-} device;
+} test_device;
 
-static inline device
+static inline test_device
 device_open_profile(const dcmem_simulated_profile *profile, const dcmem_manager_options *wanted)
 {
-    device it = {0};
+    test_device it = {0};
     EXPECT_OK(dcmem_simulated_create(&it.backend, profile, 1));
     dcmem_manager_options options = wanted ? *wanted : (dcmem_manager_options){0};
     options.driver = it.backend;
@@ -127,7 +127,7 @@ device_open_profile(const dcmem_simulated_profile *profile, const dcmem_manager_
     return it;
 }
 
-static inline device
+static inline test_device
 device_open(uint64_t total_bytes, const dcmem_manager_options *wanted)
 {
     dcmem_simulated_profile profile = {.size = sizeof profile, .total_bytes = total_bytes};
@@ -135,7 +135,7 @@ device_open(uint64_t total_bytes, const dcmem_manager_options *wanted)
 }
 
 static inline dcmem_simulated_account
-account_of(const device *it)
+account_of(const test_device *it)
 {
     dcmem_simulated_account account = {.size = sizeof account};
     EXPECT_OK(dcmem_simulated_account_of(&account, it->backend, 0));
@@ -143,7 +143,7 @@ account_of(const device *it)
 }
 
 static inline void
-device_close_with(device *it, dcmem_result wanted)
+device_close_with(test_device *it, dcmem_result wanted)
 {
     EXPECT_OK(dcmem_manager_check(it->manager));
     EXPECT_RESULT(dcmem_manager_destroy(it->manager), wanted);
@@ -155,7 +155,7 @@ device_close_with(device *it, dcmem_result wanted)
 }
 
 static inline void
-device_close(device *it)
+device_close(test_device *it)
 {
     device_close_with(it, DCMEM_OK);
 }

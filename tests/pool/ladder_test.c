@@ -8,7 +8,7 @@
 
 TEST(ladder__nothing_grows_while_cached_memory_could_serve)
 {
-    device it = device_open(256 * MIB, NULL);
+    test_device it = device_open(256 * MIB, NULL);
     void *blocks[16];
     for (unsigned i = 0; i < 16; i++)
         blocks[i] = allocate(it.manager, MIB);
@@ -43,7 +43,7 @@ TEST(ladder__address_space_that_was_cut_up_serves_a_large_block_again)
 
 TEST(ladder__what_small_blocks_left_serves_other_small_sizes)
 {
-    device it = device_open(64 * MIB, NULL);
+    test_device it = device_open(64 * MIB, NULL);
     enum { COUNT = 2000 };
     static void *blocks[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
@@ -61,7 +61,7 @@ TEST(ladder__what_small_blocks_left_serves_other_small_sizes)
 
 TEST(ladder__the_limit_is_never_passed)
 {
-    device it = device_open(256 * MIB, &(dcmem_manager_options){.limit_bytes = 24 * MIB});
+    test_device it = device_open(256 * MIB, &(dcmem_manager_options){.limit_bytes = 24 * MIB});
     void *blocks[100];
     unsigned count = 0;
     while (count < 100 && (blocks[count] = dcmem_raw_allocate(it.manager, MIB)))
@@ -84,7 +84,7 @@ TEST(ladder__the_limit_is_never_passed)
 TEST(ladder__the_limit_holds_with_random_sizes)
 {
     const uint64_t limit = 8 * MIB;
-    device it = device_open(256 * MIB, &(dcmem_manager_options){.limit_bytes = limit});
+    test_device it = device_open(256 * MIB, &(dcmem_manager_options){.limit_bytes = limit});
     random_source random = {1};
     void *blocks[200] = {0};
     for (unsigned n = 0; n < 5000; n++) {
@@ -103,7 +103,7 @@ TEST(ladder__the_limit_holds_with_random_sizes)
 
 TEST(ladder__a_refused_growth_is_halved_down_to_the_need)
 {
-    device it = device_open(128 * MIB, &(dcmem_manager_options){.growth_bytes = 64 * MIB});
+    test_device it = device_open(128 * MIB, &(dcmem_manager_options){.growth_bytes = 64 * MIB});
     EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 3 * MIB));
     void *block = allocate(it.manager, 2 * MIB);
     EXPECT_GE(account_of(&it).refusals, 1);
@@ -113,7 +113,7 @@ TEST(ladder__a_refused_growth_is_halved_down_to_the_need)
 
 TEST(ladder__a_growth_brings_as_much_as_was_set)
 {
-    device it = device_open(64 * MIB, &(dcmem_manager_options){.growth_bytes = 16 * MIB});
+    test_device it = device_open(64 * MIB, &(dcmem_manager_options){.growth_bytes = 16 * MIB});
     void *block = allocate(it.manager, MIB);
     EXPECT_EQ(account_of(&it).live_bytes, 16 * MIB);
     release(it.manager, block);
@@ -122,7 +122,7 @@ TEST(ladder__a_growth_brings_as_much_as_was_set)
 
 TEST(ladder__memory_of_other_sizes_makes_room)
 {
-    device it = device_open(32 * MIB, NULL);
+    test_device it = device_open(32 * MIB, NULL);
     enum { COUNT = 4096 };
     static void *small[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
@@ -171,7 +171,7 @@ hold(void *user)
 static void
 reclaim_from(unsigned threads)
 {
-    device it = device_open(32 * MIB, NULL);
+    test_device it = device_open(32 * MIB, NULL);
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, threads + 1);
     holder holders[8];
@@ -235,7 +235,7 @@ out_of_memory(void *user, dcmem_manager *manager, uint64_t bytes_needed, uint32_
     return attempt < it->gives_up_at;
 }
 
-static device
+static test_device
 device_with(caller *it)
 {
     it->is_in_order = true;
@@ -245,7 +245,7 @@ device_with(caller *it)
 TEST(ladder__the_callback_frees_memory_and_the_request_succeeds)
 {
     caller user = {.frees_at = 0, .gives_up_at = 100};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     user.spare = allocate(it.manager, 16 * MIB);
     void *block = allocate(it.manager, 4 * MIB);
     EXPECT_EQ(user.calls, 1);
@@ -261,7 +261,7 @@ TEST(ladder__the_callback_frees_memory_and_the_request_succeeds)
 TEST(ladder__the_callback_is_asked_again_with_the_next_number)
 {
     caller user = {.frees_at = 3, .gives_up_at = 100};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     user.spare = allocate(it.manager, 16 * MIB);
     void *block = allocate(it.manager, 4 * MIB);
     EXPECT_EQ(user.calls, 4);
@@ -273,7 +273,7 @@ TEST(ladder__the_callback_is_asked_again_with_the_next_number)
 TEST(ladder__a_callback_that_gives_up_ends_it)
 {
     caller user = {.frees_at = 100, .gives_up_at = 2};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     void *all = allocate(it.manager, 16 * MIB);
     EXPECT_NULL(dcmem_raw_allocate(it.manager, MIB), DCMEM_E_NO_MEMORY);
     EXPECT_DETAIL("full");
@@ -286,7 +286,7 @@ TEST(ladder__a_callback_that_gives_up_ends_it)
 TEST(ladder__a_callback_that_frees_nothing_is_not_asked_for_ever)
 {
     caller user = {.frees_at = UINT32_MAX, .gives_up_at = UINT32_MAX};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     void *all = allocate(it.manager, 16 * MIB);
     EXPECT_NULL(dcmem_raw_allocate(it.manager, MIB), DCMEM_E_NO_MEMORY);
     EXPECT(user.calls >= 1 && user.calls <= 100);
@@ -299,7 +299,7 @@ TEST(ladder__a_callback_that_frees_nothing_is_not_asked_for_ever)
 TEST(ladder__the_callback_is_not_asked_while_memory_can_be_had)
 {
     caller user = {.frees_at = UINT32_MAX};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     for (unsigned i = 0; i < 100; i++)
         release(it.manager, allocate(it.manager, (i % 16 + 1) * MIB));
     EXPECT_EQ(user.calls, 0);
@@ -310,7 +310,7 @@ TEST(ladder__the_callback_is_not_asked_while_memory_can_be_had)
 
 TEST(ladder__pieces_that_do_not_fit_are_called_fragmented)
 {
-    device it = device_open(32 * MIB, NULL);
+    test_device it = device_open(32 * MIB, NULL);
     void *blocks[32];
     for (unsigned i = 0; i < 32; i++)
         blocks[i] = allocate(it.manager, MIB);
@@ -335,7 +335,7 @@ TEST(ladder__pieces_that_do_not_fit_are_called_fragmented)
 
 TEST(ladder__a_device_without_free_memory_is_called_full)
 {
-    device it = device_open(32 * MIB, NULL);
+    test_device it = device_open(32 * MIB, NULL);
     void *block = allocate(it.manager, 32 * MIB);
     EXPECT_NULL(dcmem_raw_allocate(it.manager, 64), DCMEM_E_NO_MEMORY);
     EXPECT_DETAIL("full: 64 bytes asked");
@@ -347,7 +347,7 @@ TEST(ladder__a_device_without_free_memory_is_called_full)
 
 TEST(ladder__the_report_names_who_holds_most)
 {
-    device it = device_open(16 * MIB, NULL);
+    test_device it = device_open(16 * MIB, NULL);
     dcmem_buffer *buffers[7];
     for (unsigned i = 0; i < 7; i++) {
         dcmem_buffer_options options = {.size = sizeof options, .tag = i + 10};
@@ -363,7 +363,7 @@ TEST(ladder__the_report_names_who_holds_most)
 
 TEST(ladder__memory_is_there_again_after_a_failure)
 {
-    device it = device_open(8 * MIB, NULL);
+    test_device it = device_open(8 * MIB, NULL);
     for (unsigned round = 0; round < 20; round++) {
         void *all = allocate(it.manager, 8 * MIB);
         EXPECT_NULL(dcmem_raw_allocate(it.manager, MIB), DCMEM_E_NO_MEMORY);
@@ -376,7 +376,7 @@ TEST(ladder__memory_is_there_again_after_a_failure)
 TEST(ladder__a_lost_device_is_told_at_once)
 {
     caller user = {.frees_at = UINT32_MAX, .gives_up_at = UINT32_MAX};
-    device it = device_with(&user);
+    test_device it = device_with(&user);
     EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, true));
     EXPECT_NULL(dcmem_raw_allocate(it.manager, MIB), DCMEM_E_DEVICE_LOST);
     EXPECT_EQ(user.calls, 0);
@@ -387,7 +387,7 @@ TEST(ladder__a_lost_device_is_told_at_once)
 
 TEST(ladder__memory_that_others_took_can_be_missed_and_comes_back)
 {
-    device it = device_open(16 * MIB, NULL);
+    test_device it = device_open(16 * MIB, NULL);
     EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 4 * MIB));
     EXPECT_NULL(dcmem_raw_allocate(it.manager, 8 * MIB), DCMEM_E_NO_MEMORY);
     EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 16 * MIB));
@@ -399,7 +399,7 @@ TEST(ladder__memory_that_others_took_can_be_missed_and_comes_back)
 
 TEST(ladder__the_end_tells_what_was_live_and_gives_it_back)
 {
-    device it = device_open(64 * MIB, NULL);
+    test_device it = device_open(64 * MIB, NULL);
     for (uint64_t bytes = 1; bytes < 8 * MIB; bytes *= 3)
         EXPECT(allocate(it.manager, bytes) != NULL);
     device_close_with(&it, DCMEM_E_LEAKED);
@@ -410,7 +410,7 @@ TEST(ladder__the_end_tells_what_was_live_and_gives_it_back)
 static void
 press(dcmem_simulated_profile profile, uint64_t operations, uint64_t seed)
 {
-    device it = device_open_profile(&profile, NULL);
+    test_device it = device_open_profile(&profile, NULL);
     random_source random = {seed};
     void *blocks[300] = {0};
     uint64_t failures = 0;
