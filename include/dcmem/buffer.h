@@ -14,7 +14,8 @@
  *   2. Bytes that were never written cannot be read: DCMEM_E_UNWRITTEN.
  *   3. Accesses to overlapping bytes of which one writes conflict: DCMEM_E_BUSY at once, or DCMEM_E_TIMEOUT after the
  *      call's timeout. Disjoint ranges do not conflict.
- *   4. A failed copy changes nothing: which sides are current stays as it was.
+ *   4. A failed copy between the sides changes nothing: which sides are current stays as it was. A copy or fill that
+ *      fails while it writes a view leaves that view as an aborted write does: DCMEM_E_LOST where no other side has it.
  *   5. Where the device's memory is the host's, the two sides are one and nothing is ever copied between them. */
 #ifndef DCMEM_BUFFER_H
 #define DCMEM_BUFFER_H
@@ -32,11 +33,13 @@ typedef enum dcmem_access_mode {
     DCMEM_ACCESS_READ,              /* the bytes are current on that side */
     DCMEM_ACCESS_WRITE,             /* all bytes of the range will be written: nothing is copied for them */
     DCMEM_ACCESS_UPDATE,            /* read and written */
-    DCMEM_ACCESS_WRITE_NO_OVERWRITE /* writes bytes that nobody else is using: never conflicts, the caller vouches */
+    DCMEM_ACCESS_WRITE_NO_OVERWRITE /* writes bytes that nobody else is using: never conflicts, the caller vouches.
+                                       Bytes that it leaves out are kept; those never written count as written */
 } dcmem_access_mode;
 
-/* The five modes of mapping. READ: reads. WRITE: writes parts, the rest is kept. READ_WRITE: both. WRITE_DISCARD: old
- * bytes are worthless. WRITE_NO_OVERWRITE: as the access mode. */
+/* The five modes of mapping. READ: reads. WRITE: writes parts; the rest is kept, and zero where nothing was ever
+ * written. READ_WRITE: reads and writes. WRITE_DISCARD: writes all, old bytes are worthless. WRITE_NO_OVERWRITE: as the
+ * access mode. */
 typedef enum dcmem_map_mode {
     DCMEM_MAP_READ,
     DCMEM_MAP_WRITE,
@@ -126,9 +129,12 @@ DCMEM_API dcmem_result dcmem_buffer_create_from(dcmem_buffer **out, dcmem_manage
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_UNSUPPORTED, the driver's own. */
 DCMEM_API dcmem_result dcmem_buffer_import(dcmem_buffer **out, dcmem_manager *manager, void *host, uint64_t bytes);
 
-/* NULL is allowed. An open access or pin makes it DCMEM_E_BUSY and the buffer stays.
+/* NULL is allowed. An open access or pin makes it DCMEM_E_BUSY and the buffer stays; so does, with the driver's own
+ * result, a buffer whose memory cannot be scrubbed (on a lost device nobody can read it: that succeeds).
  * Threads: any; of several at once on one buffer exactly one succeeds.
- * Errors: DCMEM_E_STALE_BUFFER (a double free too), DCMEM_E_NOT_A_BUFFER, DCMEM_E_STALE_MANAGER, DCMEM_E_BUSY. */
+ * Errors: DCMEM_E_STALE_BUFFER (a double free too), DCMEM_E_NOT_A_BUFFER, DCMEM_E_STALE_MANAGER (it ended with its
+ * manager; DCMEM_E_STALE_BUFFER once its place is used again), DCMEM_E_BUSY; of those to be scrubbed
+ * DCMEM_E_NO_HOST_MEMORY and the driver's own. */
 DCMEM_API dcmem_result dcmem_buffer_destroy(dcmem_buffer *buffer);
 
 /* `out->size` is set by the caller.
@@ -146,7 +152,8 @@ DCMEM_API dcmem_result dcmem_buffer_set_tag(dcmem_buffer *buffer, dcmem_tag tag)
 
 /* While pinned a buffer keeps its address and cannot be destroyed or resized. Pins nest. `out` (may be NULL) gets the
  * device's face of the memory.
- * Threads: any. Errors: those of dcmem_buffer_describe(); unpin without pin: DCMEM_E_WRONG_STATE. */
+ * Threads: any. Errors: those of dcmem_buffer_describe(), DCMEM_E_LIMIT (2^27 accesses and pins are open); unpin
+ * without pin: DCMEM_E_WRONG_STATE. */
 DCMEM_API dcmem_result dcmem_buffer_pin(dcmem_native *out, dcmem_buffer *buffer);
 DCMEM_API dcmem_result dcmem_buffer_unpin(dcmem_buffer *buffer);
 
@@ -161,7 +168,7 @@ DCMEM_API dcmem_view dcmem_view_whole(dcmem_buffer *buffer);
  * dcmem_buffer_describe(). */
 DCMEM_API dcmem_result dcmem_view_typed(dcmem_view *out, dcmem_buffer *buffer, uint64_t element_bytes);
 
-/* `count` elements from element `first`, of the same bytes: a write through the slice is a write to the parent.
+/* `count` > 0 elements from element `first`, of the same bytes: a write through the slice is a write to the parent.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_OUT_OF_RANGE, DCMEM_E_OVERFLOW, those of
  * dcmem_buffer_describe(). */
 DCMEM_API dcmem_result dcmem_view_slice(dcmem_view *out, dcmem_view view, uint64_t first, uint64_t count);
@@ -174,13 +181,16 @@ DCMEM_API dcmem_result dcmem_view_cast(dcmem_view *out, dcmem_view view, uint64_
 /* ---- Access ---- */
 
 /* Opens an access to a view on one side: waits up to `timeout_ns` for conflicting accesses (0: not at all), brings
- * that side up to date as the mode needs, and says where the bytes are.
+ * that side up to date as the mode needs, and says where the bytes are. While a copy runs for another access to the
+ * buffer it waits for that one, which is no conflict; from within a driver's copy it does not: DCMEM_E_BUSY.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY, DCMEM_E_TIMEOUT, DCMEM_E_UNWRITTEN, DCMEM_E_LOST,
- * DCMEM_E_STALE_VIEW, DCMEM_E_NO_HOST_MEMORY, those of dcmem_buffer_describe(), the driver's own. */
+ * DCMEM_E_STALE_VIEW, DCMEM_E_NO_HOST_MEMORY, DCMEM_E_LIMIT (2^20 accesses are open on the buffer, or the manager's
+ * limit is met by its host side), those of dcmem_buffer_describe(), the driver's own. */
 DCMEM_API dcmem_result dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side,
                                           dcmem_access_mode mode, uint64_t timeout_ns);
 
-/* Ends it: what was written is current on its side only.
+/* Ends it: what was written is current on its side only. Where the driver fails (to flush memory that is not coherent)
+ * the access stays open: end it again, or abort it.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_WRONG_STATE (ended already), those of
  * dcmem_buffer_describe(), the driver's own. */
 DCMEM_API dcmem_result dcmem_access_end(dcmem_access *access);
@@ -211,7 +221,8 @@ DCMEM_API dcmem_result dcmem_buffer_synchronize(dcmem_view view);
  * Threads and errors: as dcmem_access_begin(). */
 DCMEM_API dcmem_result dcmem_buffer_mark_dirty(dcmem_view view, dcmem_side side);
 
-/* Forgets one side's copy. Where it is the only current one it is first brought to the other side.
+/* Forgets one side's copy. Where it is the only current one it is first brought to the other side. A host side whose
+ * every byte is forgotten is freed, unless the buffer is pinned.
  * Threads and errors: as dcmem_access_begin(). */
 DCMEM_API dcmem_result dcmem_buffer_invalidate(dcmem_view view, dcmem_side side);
 

@@ -275,6 +275,22 @@ equip(attempt *try, supplies *supply)
 
 /* ---- Entering and leaving the list ---- */
 
+/* Index and number of an access in one word. A slot's numbers are scattered over their bits, each to a place of its own
+ * and every slot's differently: a ticket that was miscalculated, or is another buffer's, fits nothing. */
+static uint64_t
+ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
+{
+    const unsigned bits = 64 - TICKET_INDEX_BITS;
+    const uint64_t mask = (1ull << bits) - 1;
+    uint64_t key = (dcmi_slots.secret + dcmi_slot_index(slot)) * 0xd6e8feb86659fd93ull >> 16;
+    uint64_t mixed = number & mask;
+    for (int round = 0; round < 2; round++) {
+        mixed = (mixed * 0x9e3779b97f4a7c15ull + key) & mask;
+        mixed ^= mixed >> (bits / 2);
+    }
+    return mixed << TICKET_INDEX_BITS | index;
+}
+
 static uint32_t *
 count_of(dcmi_more *more, dcmi_operation operation)
 {
@@ -291,8 +307,11 @@ enter(attempt *try)
     uint32_t index = more->open_spare - 1;
     dcmi_open *open = &more->opens[index];
     more->open_spare = (uint32_t)open->begin;
+    /* 0 stands for no ticket; one number in 2^44 gives it. */
+    if (!ticket_make(slot, ++more->tickets, index))
+        more->tickets++;
     *open = (dcmi_open){
-        .ticket = ++more->tickets << TICKET_INDEX_BITS | index,
+        .ticket = ticket_make(slot, more->tickets, index),
         .begin = try->begin,
         .end = try->end,
         .operation = (uint8_t)try->wish->operation,

@@ -1,4 +1,4 @@
-/* access.h: opening and closing the use of a range of bytes on one side: what begin, map, copies and fills all stand on.
+/* access.h: opening and closing the use of a range of bytes on one side: what begin, map, copies and fills stand on.
  *
  * Opening checks the view, waits for conflicting accesses, brings the side up to date and enters the access into the
  * slot's list; closing says what became of its bytes. In between no lock is held: the entry keeps the bytes in place.
@@ -14,21 +14,21 @@ typedef struct dcmi_wish {
     dcmem_side side;
     dcmi_operation operation;
     uint64_t timeout_ns;
-    bool is_by_hand;    /* only the states matter: nobody will touch the memory through this access */
-    bool is_near;       /* the host's side if there is one of its own, else the device's, whatever `side` says */
-    bool needs_shadow;  /* a split host side must exist already */
+    bool is_by_hand;   /* only the states matter: nobody will touch the memory through this access */
+    bool is_near;      /* the host's side if there is one of its own, else the device's, whatever `side` says */
+    bool needs_shadow; /* a split host side must exist already */
 } dcmi_wish;
 
 typedef struct dcmi_grant {
     dcmem_buffer *buffer;
     uint64_t ticket;
-    uint64_t begin;   /* of the range */
+    uint64_t begin; /* of the range */
     uint64_t bytes;
     dcmem_side side;
     dcmem_tag tag;
-    dcmi_pool *pool;  /* of the device's side */
-    dcmi_site site;   /* its first byte */
-    void *host;       /* the same for the host: side host */
+    dcmi_pool *pool; /* of the device's side */
+    dcmi_site site;  /* its first byte */
+    void *host;      /* the same for the host: side host */
 } dcmi_grant;
 
 dcmem_result dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish);

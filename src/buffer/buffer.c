@@ -33,7 +33,8 @@ options_read(dcmem_buffer_options *out, const dcmem_buffer_options *options)
     const unsigned char *bytes = (const unsigned char *)options;
     for (size_t i = sizeof *out; i < options->size; i++)
         if (bytes[i])
-            return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "options have a field at byte %zu that this dcmem does not know", i);
+            return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "options have a field at byte %zu that this dcmem does not know",
+                             i);
     memcpy(out, options, dcmi_min(options->size, sizeof *out));
     return DCMEM_OK;
 }

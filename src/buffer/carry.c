@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#define STAGE_BYTES (4ull << 20)
-#define TILE_BYTES  1024u
+#define STAGE_BYTES        (4ull << 20)
+#define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
 
 dcmi_route
@@ -182,7 +182,7 @@ pattern_shortest(const uint8_t *pattern, uint32_t pattern_bytes)
     return pattern_bytes;
 }
 
-/* A pattern that the driver knows, from an offset that it may not like: the ends by copies, the middle turned to fit. */
+/* A pattern that the driver knows, from an offset that it may not like: ends by copies, the middle turned to fit. */
 static dcmem_result
 fill_by_driver(const dcmi_site *to, uint64_t bytes, const uint8_t *pattern, uint32_t pattern_bytes, dcmem_tag tag)
 {

@@ -15,8 +15,8 @@ typedef struct dcmi_site {
 
 /* Which way a copy goes. */
 typedef enum dcmi_route {
-    DCMI_ROUTE_TO,     /* the destination's driver does it; what it cannot know it sees as host memory */
-    DCMI_ROUTE_FROM,   /* the source's driver does it */
+    DCMI_ROUTE_TO,    /* the destination's driver does it; what it cannot know it sees as host memory */
+    DCMI_ROUTE_FROM,  /* the source's driver does it */
     DCMI_ROUTE_STAGED /* out by the source's driver, in by the destination's, through a chunk of host memory */
 } dcmi_route;
 
@@ -34,7 +34,7 @@ dcmi_site dcmi_site_at(const dcmi_site *site, uint64_t bytes);
  * one, becomes true when the destination's bytes may have changed, which on failure makes them undefined. */
 dcmem_result dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun);
 
-/* Fills with a pattern of 1 to 16 bytes, whose whole number fits; any site of a pool. On failure bytes are undefined. */
+/* Fills with a pattern of 1 to 16 bytes, whose whole number fits; a site of a pool. On failure bytes are undefined. */
 dcmem_result dcmi_carry_fill(const dcmi_site *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes,
                              dcmem_tag tag);
 

@@ -40,8 +40,8 @@ dcmi_coherence_begin(dcmi_operation operation, unsigned own, dcmi_state state)
     step.work = work_before(operation, own, state);
     if (step.work == DCMI_WORK_COPY)
         step.during = (dcmi_state)((unsigned)state | own);
-    step.is_avoided = is_current(state) && step.work != DCMI_WORK_COPY && operation != DCMI_KEEP &&
-                      operation != DCMI_LOOK;
+    step.is_avoided =
+        is_current(state) && step.work != DCMI_WORK_COPY && operation != DCMI_KEEP && operation != DCMI_LOOK;
     return step;
 }
 

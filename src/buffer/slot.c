@@ -56,7 +56,8 @@ dcmi_handle_refuse(const dcmem_buffer *buffer)
 static uint64_t
 next_handle(uint32_t index)
 {
-    uint32_t generation = dcmi_word_generation(atomic_load_explicit(&dcmi_slots.slots[index].word, memory_order_relaxed));
+    uint32_t generation =
+        dcmi_word_generation(atomic_load_explicit(&dcmi_slots.slots[index].word, memory_order_relaxed));
     uint32_t next = generation < DCMI_GENERATION_FIRST ? DCMI_GENERATION_FIRST : generation + 1;
     return (uint64_t)next << 32 | (index + 1);
 }
@@ -115,6 +116,7 @@ table_make(void) DCMI_REQUIRES(lock)
         dcmi_slots.slots = dcmi_os_reserve((uint64_t)capacity * sizeof(dcmi_slot));
         dcmi_slots.more = dcmi_os_reserve((uint64_t)capacity * sizeof(dcmi_more));
         if (dcmi_slots.slots && dcmi_slots.more) {
+            dcmi_slots.secret = dcmi_os_now_ns() ^ (uintptr_t)dcmi_slots.slots;
             atomic_store_explicit(&dcmi_slots.capacity, capacity, memory_order_release);
             return DCMEM_OK;
         }
@@ -271,9 +273,54 @@ dcmi_slot_lock_still(dcmi_locked *out, const dcmem_buffer *buffer)
     }
 }
 
+/* The counts of open accesses against the list of them, and the room that their ends will need. */
+static const char *
+check_opens(const dcmi_locked *locked, const dcmi_more *more)
+{
+    uint32_t readers = 0, writers = 0, sharers = 0, parts = 0;
+    uint64_t bytes = dcmi_slot_bytes(locked->slot);
+    for (uint32_t i = 0; i < more->open_capacity; i++) {
+        const dcmi_open *open = &more->opens[i];
+        dcmi_operation operation = (dcmi_operation)open->operation;
+        if (!open->ticket)
+            continue;
+        if (open->begin >= open->end || open->end > bytes)
+            return "an open access lies outside its buffer";
+        if (operation == DCMI_WRITE_SHARED)
+            sharers++;
+        else if (dcmi_operation_writes(operation))
+            writers++;
+        else
+            readers++;
+        parts += dcmi_operation_writes(operation) && open->end - open->begin != bytes;
+    }
+    if (readers != more->readers || writers != more->writers || sharers != more->sharers || parts != more->parts)
+        return "open accesses are miscounted";
+    if (dcmi_word_use(locked->word) != readers + writers + sharers + more->pins)
+        return "the word does not count accesses and pins";
+    uint32_t ranges = locked->slot->state == DCMI_STATE_RANGES ? more->ranges.count : 1;
+    return ranges + 2 * parts > more->ranges.capacity ? "accesses may end without room for their ranges" : NULL;
+}
+
+const char *
+dcmi_slot_check(const dcmi_locked *locked)
+{
+    const dcmi_slot *slot = locked->slot;
+    if (!(slot->traits & DCMI_TRAIT_MORE))
+        return slot->state == DCMI_STATE_RANGES || dcmi_word_use(locked->word) ? "parts or users without a list" : NULL;
+    const dcmi_more *more = dcmi_slot_more(slot);
+    const char *broken = check_opens(locked, more);
+    if (!broken && slot->state == DCMI_STATE_RANGES)
+        broken = dcmi_ranges_check(&more->ranges, dcmi_slot_bytes(slot));
+    if (!broken && (more->host_address != 0) != ((slot->traits & DCMI_TRAIT_HOST) != 0))
+        broken = "a host side without its trait, or the reverse";
+    return broken;
+}
+
 void
 dcmi_slot_unlock(const dcmi_locked *locked, bool is_news)
 {
+    CHECK(!(dcmi_word_generation(locked->word) & 1) || !dcmi_slot_check(locked));
     bool wakes = is_news && (locked->word & DCMI_WORD_WAITED);
     uint64_t word = wakes ? locked->word & ~DCMI_WORD_WAITED : locked->word;
     atomic_store_explicit(&locked->slot->word, word, memory_order_release);

@@ -25,8 +25,8 @@
  *
  * Rules: every field is the locker's, but (1) who wins destroy's compare-and-swap owns the slot; (2) `bytes` and
  * `manager` are also read without the lock, and the word compared afterwards; (3) with BRINGING set, ranges, accesses
- * and blocks change only by the hand that set it. Whoever has set BRINGING in its own thread never waits for another's: a driver
- * or log sink that calls back gets DCMEM_E_BUSY, not a deadlock. */
+ * and blocks change only by the hand that set it. Whoever has set BRINGING in its own thread never waits for another's:
+ * a driver or log sink that calls back gets DCMEM_E_BUSY, not a deadlock. */
 #ifndef DCMI_SLOT_H
 #define DCMI_SLOT_H
 
@@ -123,6 +123,7 @@ typedef struct dcmi_slot_table {
     _Atomic uint32_t capacity; /* 0 before the first buffer */
     dcmi_slot *slots;
     dcmi_more *more;
+    uint64_t secret; /* differs from process to process */
 } dcmi_slot_table;
 
 extern dcmi_slot_table dcmi_slots __attribute__((visibility("hidden")));
@@ -278,6 +279,9 @@ void dcmi_slot_brought(dcmi_locked *locked);
 
 /* Marks the slot as nobody's: the caller owns it from then on. */
 void dcmi_slot_end(const dcmi_locked *locked, bool by_manager);
+
+/* NULL, or the broken invariant of a live buffer's slot. */
+const char *dcmi_slot_check(const dcmi_locked *locked);
 
 /* ---- More ---- */
 

@@ -180,8 +180,8 @@ dcmem_result
 dcmem_buffer_mark_dirty(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
-    return dcmi_access_pass(&(dcmi_wish){
-        .view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true});
+    return dcmi_access_pass(
+        &(dcmi_wish){.view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true});
 }
 
 dcmem_result

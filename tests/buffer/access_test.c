@@ -45,8 +45,8 @@ expect_matrix(dcmem_manager *manager)
     static const struct {
         uint64_t begin, bytes;
         bool overlaps; /* with [1024, 2048) */
-    } seconds[] = {{0, BYTES, true}, {2047, 100, true}, {0, 1025, true}, {1100, 10, true},
-                   {2048, 100, false}, {0, 1024, false}, {4000, 96, false}};
+    } seconds[] = {{0, BYTES, true},   {2047, 100, true}, {0, 1025, true},  {1100, 10, true},
+                   {2048, 100, false}, {0, 1024, false},  {4000, 96, false}};
     dcmem_buffer *buffer = written(manager, BYTES);
     for (unsigned modes = 0; modes < 16; modes++)
         for (unsigned sides = 0; sides < 4; sides++)
@@ -266,8 +266,8 @@ static int
 open_until_refused(dcmem_buffer *buffer, dcmem_access *accesses, int most)
 {
     for (int i = 0; i < most; i++) {
-        dcmem_result result = dcmem_access_begin(&accesses[i], view_of(buffer, (uint64_t)i * 16, 8), H,
-                                                 DCMEM_ACCESS_WRITE, 0);
+        dcmem_result result =
+            dcmem_access_begin(&accesses[i], view_of(buffer, (uint64_t)i * 16, 8), H, DCMEM_ACCESS_WRITE, 0);
         if (result) {
             EXPECT_EQ(result, DCMEM_E_NO_HOST_MEMORY);
             return i;
@@ -554,7 +554,8 @@ call_back(void *user, const dcmem_fake_call *call)
 TEST(access__call_from_within_a_copy_is_busy_on_its_buffer_and_works_on_others)
 {
     device on = device_open(&split_profile);
-    callback of = {written(on.manager, BYTES), buffer_of(on.manager, BYTES), DCMEM_OK, DCMEM_E_INTERNAL, DCMEM_OK, false};
+    callback of = {
+        written(on.manager, BYTES), buffer_of(on.manager, BYTES), DCMEM_OK, DCMEM_E_INTERNAL, DCMEM_OK, false};
     dcmem_access access;
     dcmem_fake_set_gate(on.fake, call_back, &of);
     EXPECT_OK(dcmem_access_begin(&access, dcmem_view_whole(of.buffer), H, DCMEM_ACCESS_READ, 0));
@@ -588,7 +589,8 @@ add_ones(void *user)
     for (uint64_t i = 0; i < of->rounds && !of->failed; i++) {
         uint64_t cell = (i * 5 + (uint64_t)of->number * 3) % CELLS;
         dcmem_access access;
-        of->failed = dcmem_access_begin(&access, view_of(of->buffer, cell * 64, 64), H, DCMEM_ACCESS_UPDATE, UINT64_MAX);
+        of->failed =
+            dcmem_access_begin(&access, view_of(of->buffer, cell * 64, 64), H, DCMEM_ACCESS_UPDATE, UINT64_MAX);
         if (of->failed)
             break;
         for (int byte = 0; byte < 64; byte++)

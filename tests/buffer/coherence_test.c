@@ -11,10 +11,10 @@
 
 static const struct expected {
     dcmi_operation operation;
-    dcmem_result empty, lost;      /* result where no side is current */
-    bool copies;                   /* brings its side where only the other is current */
-    bool zeroes;                   /* fills what was never written */
-    bool writes;                   /* ends with its side alone */
+    dcmem_result empty, lost; /* result where no side is current */
+    bool copies;              /* brings its side where only the other is current */
+    bool zeroes;              /* fills what was never written */
+    bool writes;              /* ends with its side alone */
 } table[] = {
     {DCMI_READ, DCMEM_E_UNWRITTEN, DCMEM_E_LOST, true, false, false},
     {DCMI_UPDATE, DCMEM_E_UNWRITTEN, DCMEM_E_LOST, true, false, true},
@@ -393,7 +393,8 @@ run_trial(const device *on, unsigned states, const trial *t)
 static bool
 is_possible(const trial *t)
 {
-    bool is_access = t->act == ACT_WRITE || t->act == ACT_UPDATE || t->act == ACT_NO_OVERWRITE || t->act == ACT_MAP_WRITE;
+    bool is_access =
+        t->act == ACT_WRITE || t->act == ACT_UPDATE || t->act == ACT_NO_OVERWRITE || t->act == ACT_MAP_WRITE;
     bool is_sided = t->act != ACT_SYNCHRONIZE && t->act != ACT_COPY_IN && t->act != ACT_COPY_OUT && t->act != ACT_FILL;
     if (t->act == ACT_MAP_WRITE && t->side != H)
         return false;

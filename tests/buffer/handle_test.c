@@ -290,7 +290,8 @@ LONG_TEST(handle__of_two_threads_that_destroy_one_buffer_exactly_one_succeeds)
 TEST(handle__child_after_fork_uses_its_parents_buffers_and_loses_only_those_that_were_being_changed)
 {
     dcmem_manager *manager = cpu_open();
-    dcmem_buffer *buffer = buffer_of(manager, 100), *locked = buffer_of(manager, 100), *brought = buffer_of(manager, 64);
+    dcmem_buffer *buffer = buffer_of(manager, 100), *locked = buffer_of(manager, 100),
+                 *brought = buffer_of(manager, 64);
     EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "x", 1));
     /* What other threads were in the midst of. */
     atomic_fetch_or(&dcmi_handle_slot(locked)->word, DCMI_WORD_LOCKED);
@@ -299,7 +300,8 @@ TEST(handle__child_after_fork_uses_its_parents_buffers_and_loses_only_those_that
     if (child == 0) {
         char bytes[100];
         dcmem_buffer_info info = {.size = sizeof info};
-        int failures = dcmem_buffer_copy_out(bytes, dcmem_view_whole(buffer), 0) != DCMEM_OK || !are_all(bytes, 'x', 100);
+        int failures =
+            dcmem_buffer_copy_out(bytes, dcmem_view_whole(buffer), 0) != DCMEM_OK || !are_all(bytes, 'x', 100);
         failures += dcmem_buffer_describe(&info, locked) != DCMEM_E_STALE_BUFFER;
         failures += dcmem_buffer_fill(dcmem_view_whole(brought), "y", 1) != DCMEM_OK;
         failures += dcmem_buffer_destroy(buffer) != DCMEM_OK || dcmem_buffer_destroy(brought) != DCMEM_OK;

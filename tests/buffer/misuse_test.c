@@ -1,5 +1,5 @@
-/* misuse_test.c: threads that do everything wrong at once: freed, foreign, stale and invented handles, views that do not
- * fit, accesses ended twice or by others, wrong options and wrong states. Each call must return a result that its
+/* misuse_test.c: threads that do everything wrong at once: freed, foreign, stale and invented handles, views that do
+ * not fit, accesses ended twice or by others, wrong options and wrong states. Each call must return a result that its
  * header names, and nothing else may happen. */
 #include "devices.h"
 
@@ -24,7 +24,7 @@ typedef struct player {
     playground *ground;
     uint64_t seed;
     uint64_t calls, wrong;
-    dcmem_buffer *last; /* of this thread, freed or not */
+    dcmem_buffer *last;  /* of this thread, freed or not */
     dcmem_buffer **left; /* that were busy when they should have been destroyed */
     size_t left_count, left_room;
     const char *failed; /* which call gave a result that it must not */
@@ -172,8 +172,7 @@ call_life(player *me)
         note(me, "describe", dcmem_buffer_describe(&info, buffer), ALLOWED(HANDLE, DCMEM_E_INVALID_ARGUMENT));
         break;
     case 1:
-        note(me, "resize", dcmem_buffer_resize(buffer, random_of(me) % MOST),
-             ALLOWED(CREATE, HANDLE, DCMEM_E_BUSY));
+        note(me, "resize", dcmem_buffer_resize(buffer, random_of(me) % MOST), ALLOWED(CREATE, HANDLE, DCMEM_E_BUSY));
         break;
     case 2:
         note(me, "set_tag", dcmem_buffer_set_tag(buffer, (dcmem_tag)(random_of(me) % 70)),
@@ -291,8 +290,8 @@ call_transfer(player *me)
 static void *
 play(void *user)
 {
-    static void (*const calls[])(player *) = {call_create, call_life, call_view, call_begin,
-                                              call_end, call_transfer, call_transfer, call_life};
+    static void (*const calls[])(player *) = {call_create, call_life,     call_view,     call_begin,
+                                              call_end,    call_transfer, call_transfer, call_life};
     player *me = user;
     while (me->wrong < me->ground->wanted && !me->failed)
         calls[random_of(me) % (sizeof calls / sizeof calls[0])](me);

@@ -268,7 +268,8 @@ TEST(copy__of_a_lost_device_says_so)
 /* ---- Fill ---- */
 
 static void
-expect_filled(dcmem_buffer *buffer, uint64_t offset, uint64_t bytes, const unsigned char *pattern, uint32_t pattern_bytes)
+expect_filled(dcmem_buffer *buffer, uint64_t offset, uint64_t bytes, const unsigned char *pattern,
+              uint32_t pattern_bytes)
 {
     static unsigned char out[20000], wanted[20000];
     memset(wanted, '.', sizeof wanted);
@@ -349,8 +350,8 @@ TEST(fill__that_fails_at_any_step_leaves_its_range_untrusted)
             EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "x", 1));
             dcmem_fake_reset(on.fake);
             EXPECT_OK(dcmem_fake_fail(on.fake, DCMEM_FAKE_any, DCMEM_E_DRIVER, step, 1));
-            dcmem_result result = dcmem_buffer_fill(view_of(buffer, fills[i].offset, 4800), "01234567",
-                                                    fills[i].pattern_bytes);
+            dcmem_result result =
+                dcmem_buffer_fill(view_of(buffer, fills[i].offset, 4800), "01234567", fills[i].pattern_bytes);
             bool is_over = fill_calls(&on) < step;
             dcmem_fake_reset(on.fake);
             EXPECT_RESULT(result, is_over ? DCMEM_OK : DCMEM_E_DRIVER);
