@@ -211,7 +211,7 @@ prepare_import(subject *me)
     return dcmem_buffer_import(&me->buffers[0], me->manager, callers_memory, BYTES);
 }
 
-/* Whatever the driver says, a destroyed buffer is gone; only a buffer in use stays. */
+/* Whatever the driver says, a destroyed buffer is gone; only one in use stays, and one that could not be scrubbed. */
 static dcmem_result
 destroy(subject *me)
 {
@@ -242,6 +242,7 @@ TEST(sweep__of_buffer_destroy)
     me.prepare = prepare_import;
     EXPECT_GE(sweep_over_all(&me), 1);
     me.prepare = prepare_scrubbed;
+    me.no_retry = false;
     sweep_over_all(&me);
 }
 
