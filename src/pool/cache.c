@@ -62,8 +62,9 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     cache->table = &pool->table;
     cache->map = &pool->map;
     cache->pool = pool;
-    for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++)
-        cache->serving[index] = (uint8_t)(pool->table.serving[index] + 1);
+    for (unsigned index = 0; index < DCMI_INDEX_COUNT; index++)
+        cache->serving[index] = offsetof(dcmi_cache, magazines_by_kind);
+    dcmi_magazine_set_count(&cache->magazines_by_kind[0], 0);
     atomic_store(&cache->identity, pool->handle);
 
     dcmi_lock_take(&pool->caches_lock);
@@ -236,7 +237,7 @@ dcmi_cache_revoke(dcmi_cache *cache, unsigned class)
     dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
     cache->granted_bytes -= dcmi_magazine_cap(magazine) * cache->table->classes[class].bytes;
     if (magazine->limit)
-        dcmi_magazine_set_cap(magazine, 0);
+        magazine->limit = magazine->entries;
 }
 
 /* Classes that hold nothing now lose their share; they get it again when a block comes back. */
@@ -248,6 +249,19 @@ take_idle_grants(dcmi_cache *cache)
         if (dcmi_magazine_count(magazine) == 0)
             dcmi_cache_revoke(cache, class);
     }
+}
+
+static void
+open_magazine(dcmi_cache *cache, unsigned class, uint32_t cap)
+{
+    dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
+    magazine->block_bytes = cache->table->classes[class].bytes;
+    magazine->slack_shift = cache->table->classes[class].slack_shift;
+    magazine->limit = magazine->entries + cap;
+    dcmi_magazine_set_count(magazine, 0);
+    for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++)
+        if (cache->table->serving[index] == class)
+            cache->serving[index] = (uint32_t)((char *)magazine - (char *)cache);
 }
 
 void
@@ -263,9 +277,9 @@ dcmi_cache_grant(dcmi_cache *cache, unsigned class)
     if (cache->granted_bytes + wanted > bound)
         take_idle_grants(cache);
     uint64_t cap = dcmi_min(wanted, dcmi_less(bound, cache->granted_bytes)) / bytes;
-    dcmi_magazine_set_cap(magazine, (uint32_t)cap);
-    dcmi_magazine_set_count(magazine, 0);
     cache->granted_bytes += cap * bytes;
+    if (cap > 0)
+        open_magazine(cache, class, (uint32_t)cap);
 }
 
 /* ---- Tallies ---- */

@@ -25,7 +25,7 @@
 #include "pool/class.h"
 #include "pool/map.h"
 
-#define DCMI_MAGAZINE_ROOM 75u
+#define DCMI_MAGAZINE_ROOM 74u
 
 /* Counts have one writer, the owner (or who has locked it out), and readers that want no more than a whole value. */
 typedef _Atomic uint64_t dcmi_count;
@@ -45,7 +45,7 @@ typedef struct dcmi_totals {
 } dcmi_totals;
 
 typedef struct dcmi_magazine {
-    _Atomic(dcmi_entry *) top; /* next free entry; NULL before the first block */
+    _Atomic(dcmi_entry *) top; /* next free entry; NULL before the first block was kept here */
     dcmi_entry *limit;         /* entries + cap; NULL: blocks of this class are not kept here */
     dcmi_count taken;          /* tallies */
     dcmi_count given;
@@ -53,6 +53,7 @@ typedef struct dcmi_magazine {
     uint8_t slack_shift;
     _Atomic uint32_t sequence;
     dcmi_count totals[4]; /* blocks and marks taken, blocks and marks given */
+    dcmi_entry bottom;    /* address 0: what an empty magazine's top stands on */
     dcmi_entry entries[DCMI_MAGAZINE_ROOM];
 } dcmi_magazine;
 
@@ -95,8 +96,10 @@ typedef struct dcmi_cache {
     dcmi_count direct_slack_taken;
     dcmi_count direct_slack_given;
 
-    _Alignas(64) uint8_t serving[DCMI_CLASS_COUNT]; /* index of a request -> its class + 1; the pool's table, nearer */
-    _Alignas(64) dcmi_magazine magazines_by_kind[DCMI_CLASS_COUNT + 1]; /* by class + 1; 0 is for no class, and empty */
+    /* Index of a request -> where in this struct its magazine is. All of them the one for no class, which is always
+     * empty, until blocks of a class are kept here; and what is too large or 0 bytes has an index too. */
+    _Alignas(64) uint32_t serving[DCMI_INDEX_COUNT];
+    _Alignas(64) dcmi_magazine magazines_by_kind[DCMI_CLASS_COUNT + 1]; /* by class + 1; 0 is for no class */
 } dcmi_cache;
 
 /* The magazine of a kind, its address computed once: gcc would do so anew for each atomic access. */
@@ -104,6 +107,14 @@ static inline dcmi_magazine *
 dcmi_cache_magazine_of(dcmi_cache *cache, unsigned class_plus_1)
 {
     dcmi_magazine *magazine = &cache->magazines_by_kind[class_plus_1];
+    __asm__("" : "+r"(magazine));
+    return magazine;
+}
+
+static inline dcmi_magazine *
+dcmi_cache_serving(dcmi_cache *cache, unsigned index)
+{
+    dcmi_magazine *magazine = (dcmi_magazine *)(void *)((char *)cache + cache->serving[index]);
     __asm__("" : "+r"(magazine));
     return magazine;
 }
@@ -142,25 +153,10 @@ dcmi_magazine_set_count(dcmi_magazine *magazine, uint32_t count)
     atomic_store_explicit(&magazine->top, magazine->entries + count, memory_order_relaxed);
 }
 
-/* The first blocks make the magazine one of its class. */
-static inline void
-dcmi_magazine_fill(dcmi_magazine *magazine, const dcmi_class *class, uint32_t count)
-{
-    magazine->block_bytes = class->bytes;
-    magazine->slack_shift = class->slack_shift;
-    dcmi_magazine_set_count(magazine, count);
-}
-
 static inline uint32_t
 dcmi_magazine_cap(const dcmi_magazine *magazine)
 {
     return magazine->limit ? (uint32_t)(magazine->limit - magazine->entries) : 0;
-}
-
-static inline void
-dcmi_magazine_set_cap(dcmi_magazine *magazine, uint32_t cap)
-{
-    magazine->limit = magazine->entries + cap;
 }
 
 /* Slow paths: a block more, of that mark; brings the tally into the totals. */
@@ -207,7 +203,8 @@ void dcmi_cache_disown(dcmi_cache *cache, bool is_locked);
 void dcmi_cache_seize(dcmi_cache *cache);
 void dcmi_cache_release(dcmi_cache *cache);
 
-/* Lets a class that keeps none keep blocks, as many as its size and the pool's bound allow. */
+/* Lets a class that keeps none keep blocks, as many as its size and the pool's bound allow: its magazine is made ready
+ * and requests are led to it. */
 void dcmi_cache_grant(dcmi_cache *cache, unsigned class);
 
 /* Ends that for an empty magazine. */

@@ -18,6 +18,7 @@
 #define DCMI_QUANTUM       64u
 #define DCMI_CLASS_LARGEST (1ull << 30)
 #define DCMI_CLASS_COUNT   176u
+#define DCMI_INDEX_COUNT   448u /* of requests of any 64-bit size; from DCMI_CLASS_COUNT on without a class */
 #define DCMI_CLASS_NONE    0xffffu      /* direct blocks: no class */
 #define DCMI_SMALL_LARGEST (64u * 1024) /* blocks up to here live in small regions */
 #define DCMI_FIRST_LARGE   64u          /* the first class of large regions */
@@ -38,7 +39,7 @@ typedef struct dcmi_class_table {
 /* The largest class, 1 GiB, serves under every policy and alignment, so every index has a class. */
 _Static_assert(DCMI_CLASS_COUNT <= 256, "a class fits a byte");
 
-/* 1 <= bytes <= DCMI_CLASS_LARGEST. */
+/* Below DCMI_CLASS_COUNT for 1 <= bytes <= DCMI_CLASS_LARGEST, below DCMI_INDEX_COUNT always. */
 static inline unsigned
 dcmi_class_index(uint64_t bytes)
 {

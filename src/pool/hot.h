@@ -10,10 +10,10 @@
 /* All inside dcmi_cache_enter() and dcmi_cache_leave(). */
 
 /* What the live mark of a block of `block_bytes` is for a request of `bytes`. */
-static inline uint16_t
+static inline uint64_t
 dcmi_mark_for(uint64_t block_bytes, unsigned slack_shift, uint64_t bytes)
 {
-    return (uint16_t)(((block_bytes - bytes) >> slack_shift) + 1);
+    return ((block_bytes - bytes) >> slack_shift) + 1;
 }
 
 /* Whether a tally's next block is one to be timed, which the slow way does. */
@@ -29,32 +29,29 @@ dcmi_is_sample(uint64_t tally)
 }
 
 static inline void
-dcmi_tally(dcmi_count *count, uint64_t tally, uint16_t mark)
+dcmi_tally(dcmi_count *count, uint64_t tally, uint64_t mark)
 {
 #ifdef DCMI_NO_STATS
     (void)count, (void)tally, (void)mark;
 #else
-    atomic_store_explicit(count, tally + ((uint64_t)mark << DCMI_TALLY_MARKS) + 1, memory_order_relaxed);
+    atomic_store_explicit(count, tally + (mark << DCMI_TALLY_MARKS) + 1, memory_order_relaxed);
 #endif
 }
 
-/* A block for 1 <= bytes <= DCMI_CLASS_LARGEST, or 0: go the slow way. */
+/* A block for `bytes`, or 0: go the slow way. */
 static inline uint64_t
 dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
 {
-    dcmi_magazine *magazine = dcmi_cache_magazine_of(cache, cache->serving[dcmi_class_index(bytes)]);
-    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    dcmi_magazine *magazine = dcmi_cache_serving(cache, dcmi_class_index(bytes));
+    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed) - 1;
     uint64_t tally = dcmi_count_read(&magazine->taken);
-    if (DCMI_UNLIKELY(top <= magazine->entries) || dcmi_is_sample(tally))
+    uint64_t address = top->address;
+    if (DCMI_UNLIKELY(address == 0) || dcmi_is_sample(tally))
         return 0;
 
-    top--;
-    uint64_t address = top->address;
-    if (address == 0)
-        __builtin_unreachable(); /* spares the caller a test */
-    uint16_t mark = dcmi_mark_for(magazine->block_bytes, magazine->slack_shift, bytes);
+    uint64_t mark = dcmi_mark_for(magazine->block_bytes, magazine->slack_shift, bytes);
 #ifndef DCMI_NO_CHECKS
-    atomic_store_explicit(top->mark, mark, memory_order_relaxed);
+    atomic_store_explicit(top->mark, (uint16_t)mark, memory_order_relaxed);
 #endif
     atomic_store_explicit(&magazine->top, top, memory_order_relaxed);
     dcmi_tally(&magazine->taken, tally, mark);
@@ -109,9 +106,7 @@ static inline uint64_t
 dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    uint64_t address = 0;
-    if (dcmi_cache_enter(cache, (uintptr_t)manager) && DCMI_LIKELY(bytes - 1 < DCMI_CLASS_LARGEST))
-        address = dcmi_hot_take(cache, bytes);
+    uint64_t address = dcmi_cache_enter(cache, (uintptr_t)manager) ? dcmi_hot_take(cache, bytes) : 0;
     dcmi_cache_leave(cache);
     return address;
 }

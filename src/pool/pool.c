@@ -322,6 +322,12 @@ dcmi_pool_check(dcmi_pool *root)
 
 /* ---- Small questions ---- */
 
+dcmi_pool *
+dcmi_pool_root(const dcmi_pool *pool)
+{
+    return pool->root;
+}
+
 dcmi_device *
 dcmi_pool_device(const dcmi_pool *pool)
 {

@@ -19,6 +19,9 @@ typedef struct dcmi_pool dcmi_pool;
  * DCMEM_E_STALE_MANAGER). */
 dcmi_pool *dcmi_pool_resolve(dcmem_manager *manager);
 
+/* The root pool of any of a manager's pools. */
+dcmi_pool *dcmi_pool_root(const dcmi_pool *pool);
+
 /* The manager's handle of any of its pools. */
 dcmem_manager *dcmi_pool_manager(const dcmi_pool *pool);
 

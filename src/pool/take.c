@@ -122,6 +122,9 @@ take_entry(request *r, dcmi_region *region, dcmi_magazine *magazine)
         dcmi_magazine_set_count(magazine, count - 1);
         return magazine->entries[count - 1];
     }
+    /* Slabs give many at once, so a program that only allocates fetches by batches, too. */
+    if (class->is_slab && r->pool->is_caching)
+        dcmi_cache_grant(r->cache, r->class);
     uint64_t blocks[DCMI_MAGAZINE_ROOM];
     uint32_t cap = dcmi_magazine_cap(magazine);
     unsigned fetched = fetch(blocks, r, region, cap > 2 ? cap / 2 : 1);
@@ -130,7 +133,7 @@ take_entry(request *r, dcmi_region *region, dcmi_magazine *magazine)
     for (unsigned i = 0; i < fetched - 1; i++)
         magazine->entries[i] = entry_of(r->pool, class, blocks[i]);
     if (fetched > 1)
-        dcmi_magazine_fill(magazine, class, fetched - 1);
+        dcmi_magazine_set_count(magazine, fetched - 1);
     return entry_of(r->pool, class, blocks[fetched - 1]);
 }
 
@@ -143,7 +146,7 @@ take_class(request *r, dcmi_region *region)
     bool is_locked = dcmi_cache_own(r->cache);
     dcmi_entry entry = take_entry(r, region, magazine);
     if (entry.address) {
-        uint16_t mark = dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
+        uint16_t mark = (uint16_t)dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
         atomic_store_explicit(entry.mark, mark, memory_order_relaxed);
         count_miss(r);
         dcmi_magazine_count_taken(magazine, mark);
@@ -483,7 +486,7 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
     if (is_in) {
         uint32_t count = dcmi_magazine_count(magazine);
         magazine->entries[count] = entry;
-        dcmi_magazine_fill(magazine, &pool->table.classes[class], count + 1);
+        dcmi_magazine_set_count(magazine, count + 1);
     }
     dcmi_magazine_count_given(magazine, mark);
     dcmi_cache_disown(cache, is_locked);
