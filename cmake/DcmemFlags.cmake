@@ -1,5 +1,4 @@
 # How everything here is compiled. dcmem-flags: what every target shares; the functions: what libraries add.
-
 #
 # Warnings are errors in release, release-clang, debug and coverage. Not under sanitizers and -O3: what gcc believes of
 # values on paths depends on what those do to the code.
@@ -69,13 +68,15 @@ endfunction()
 # dcmem_shared(TARGET): links what a shared library of ours links like.
 #
 # -Bsymbolic: several builds of the library can be open in one process (dcmem bench does that), each calls itself.
+# nodelete: threads, forks and the upkeep come back into the library after dlclose().
 function(dcmem_shared target)
     set(script ${PROJECT_SOURCE_DIR}/cmake/exports.map)
     set_target_properties(${target} PROPERTIES
         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C LINK_DEPENDS ${script})
     target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:dcmem-flags>)
     target_link_options(${target} PRIVATE
-        -Wl,--version-script=${script} -Wl,-Bsymbolic -Wl,--as-needed -Wl,-z,relro -Wl,-z,now)
+        -Wl,--version-script=${script} -Wl,-Bsymbolic -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
+        -Wl,-z,nodelete)
     target_include_directories(${target} INTERFACE
         $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endfunction()
