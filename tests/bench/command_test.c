@@ -201,6 +201,7 @@ TEST(bench_command__refuses_what_it_does_not_know)
 
 LONG_TEST(bench_command__resident_memory_is_measured_in_child_processes)
 {
+    SKIP_UNDER_TOOLS();
     expect_cases("churn-resident", "--only glibc");
     EXPECT(json_find(output, "dcmem") > 1);
     EXPECT(json_find(output, "glibc") > 1);
@@ -210,12 +211,14 @@ LONG_TEST(bench_command__resident_memory_is_measured_in_child_processes)
 
 LONG_TEST(bench_command__every_peer_that_is_installed_takes_part)
 {
+    SKIP_UNDER_TOOLS();
     expect_cases("churn", "");
     expect_cases("producer-consumer", "");
 }
 
 LONG_TEST(bench_command__large_copies_and_many_threads_are_measured)
 {
+    SKIP_UNDER_TOOLS();
     expect_cases("copy-in", "");
     expect_cases("copy-out", "");
     expect_cases("fill", "");
