@@ -242,7 +242,7 @@ DCMEM_API dcmem_result dcmem_fake_fail(dcmem_fake *fake, dcmem_fake_operation op
                                        uint64_t first, uint64_t count);
 
 /* Sets, or with NULL takes away, a function that decides which calls fail; asked after the orders.
- * Threads: one, while no call is running. Errors: none. */
+ * Threads: any; a call that is running may still ask the old one. Errors: none. */
 DCMEM_API void dcmem_fake_set_gate(dcmem_fake *fake, dcmem_fake_gate gate, void *user);
 
 /* Forgets orders, gate, expectations, counts and last calls. What is acquired stays known.

@@ -4,8 +4,8 @@
  * backend behind is called, end() keeps the books. What ends something (release, unmap, ...) ends it even where it is
  * made to fail: a failing driver still ends the caller's claim.
  *
- * The fake's lock guards all of it but the table, the gate and the report, which are set while nothing runs. Neither
- * the backend behind nor a function of the user's is called with it held. */
+ * The fake's lock guards all of it but the table and the report, which never change. Neither the backend behind nor a
+ * function of the user's is called with it held. */
 #include <dcmem/testing.h>
 
 #include "host.h"
@@ -191,13 +191,15 @@ begin(dcmem_fake *fake, dcmem_fake_call *record)
     dcmem_result result = is_fallible ? ask_orders(fake, operation) : DCMEM_OK;
     bool is_too_many = exceeds(&fake->expectations[operation]);
     is_too_many |= is_fallible && exceeds(&fake->expectations[OPERATIONS]);
+    dcmem_fake_gate gate = fake->gate;
+    void *gate_user = fake->gate_user;
     pthread_mutex_unlock(&fake->lock);
 
     if (is_too_many)
         report_call(fake, record, "one call more than expected");
-    if (is_fallible && !result && fake->gate) {
+    if (is_fallible && !result && gate) {
         record->result = fitting_result(operation);
-        result = fake->gate(fake->gate_user, record);
+        result = gate(gate_user, record);
         record->result = DCMEM_OK;
     }
     if (result)
@@ -986,8 +988,10 @@ dcmem_fake_fail(dcmem_fake *fake, dcmem_fake_operation operation, dcmem_result r
 void
 dcmem_fake_set_gate(dcmem_fake *fake, dcmem_fake_gate gate, void *user)
 {
+    pthread_mutex_lock(&fake->lock);
     fake->gate = gate;
     fake->gate_user = user;
+    pthread_mutex_unlock(&fake->lock);
 }
 
 void

@@ -12,8 +12,11 @@
 static unsigned
 bucket_by_definition(uint64_t value)
 {
+    static long double ends[DCMEM_STATS_BUCKETS];
+    for (unsigned i = 0; ends[LAST] == 0.0L; i++)
+        ends[i] = powl(2.0L, (long double)(i + 1) / 4.0L);
     unsigned bucket = 0;
-    while (bucket < LAST && (long double)value > powl(2.0L, (long double)(bucket + 1) / 4.0L))
+    while (bucket < LAST && (long double)value > ends[bucket])
         bucket++;
     return bucket;
 }

@@ -78,11 +78,12 @@ bytes_are_kept(subject *me)
     return bytes_are(me, 0, 1);
 }
 
-/* Sweeps an act over a buffer in each state of currency. */
+/* Sweeps an act over a buffer in each state of currency; the last has some of each. */
 static void
 sweep_from_every_state(subject me)
 {
-    for (size_t i = 0; i < sizeof preparations / sizeof preparations[0]; i++) {
+    size_t count = sizeof preparations / sizeof preparations[0];
+    for (size_t i = is_thorough ? 0 : count - 1; i < count; i++) {
         me.prepare = preparations[i];
         sweep_over_all(&me);
     }
@@ -102,7 +103,7 @@ keep_buffer(subject *me)
     me->buffers[1] = me->out.buffer;
 }
 
-TEST(sweep__of_buffer_create)
+SWEEP_TEST(sweep__of_buffer_create)
 {
     static const uint64_t sizes[] = {1, BYTES, 3 * MIB};
     for (size_t i = 0; i < 3; i++) {
@@ -135,7 +136,7 @@ created_is_zero(subject *me)
     return NULL;
 }
 
-TEST(sweep__of_buffer_create_with_every_option)
+SWEEP_TEST(sweep__of_buffer_create_with_every_option)
 {
     subject me = {.perform = create_with_options, .inspect = created_is_zero, .finish = keep_buffer};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -148,7 +149,7 @@ create_zeroed(subject *me)
     return dcmem_buffer_create(&me->out.buffer, me->manager, BYTES, &options);
 }
 
-TEST(sweep__of_buffer_create_zeroed)
+SWEEP_TEST(sweep__of_buffer_create_zeroed)
 {
     subject me = {.perform = create_zeroed, .inspect = created_is_zero, .finish = keep_buffer};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -160,7 +161,7 @@ create_typed(subject *me)
     return dcmem_buffer_create_typed(&me->out.buffer, me->manager, BYTES / 8, 8, NULL);
 }
 
-TEST(sweep__of_buffer_create_typed)
+SWEEP_TEST(sweep__of_buffer_create_typed)
 {
     subject me = {.perform = create_typed, .finish = keep_buffer};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -183,7 +184,7 @@ created_has_pattern(subject *me)
     return has_pattern(got, BYTES, 1) ? NULL : "the buffer's bytes are wrong";
 }
 
-TEST(sweep__of_buffer_create_from)
+SWEEP_TEST(sweep__of_buffer_create_from)
 {
     subject me = {.perform = create_from, .inspect = created_has_pattern, .finish = keep_buffer};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -198,7 +199,7 @@ import(subject *me)
     return dcmem_buffer_import(&me->out.buffer, me->manager, callers_memory, BYTES);
 }
 
-TEST(sweep__of_buffer_import)
+SWEEP_TEST(sweep__of_buffer_import)
 {
     subject me = {.perform = import, .inspect = created_has_pattern, .finish = keep_buffer};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -235,7 +236,7 @@ prepare_scrubbed(subject *me)
     return dcmem_buffer_create_from(&me->buffers[0], me->manager, data, BYTES, &options);
 }
 
-TEST(sweep__of_buffer_destroy)
+SWEEP_TEST(sweep__of_buffer_destroy)
 {
     subject me = {.perform = destroy, .inspect = buffer_is_gone, .no_retry = true};
     sweep_from_every_state(me);
@@ -263,7 +264,7 @@ prefix_is_kept(subject *me)
     return has_pattern(got, kept, 1) ? NULL : "the prefix is not kept";
 }
 
-TEST(sweep__of_buffer_resize_keeps_the_prefix_whatever_fails)
+SWEEP_TEST(sweep__of_buffer_resize_keeps_the_prefix_whatever_fails)
 {
     static const uint64_t sizes[] = {100, BYTES + 1, 4 * MIB};
     for (size_t i = 0; i < 3; i++) {
@@ -284,7 +285,7 @@ describe(subject *me)
     return result;
 }
 
-TEST(sweep__of_buffer_describe)
+SWEEP_TEST(sweep__of_buffer_describe)
 {
     subject me = {.perform = describe, .inspect = bytes_are_kept};
     sweep_from_every_state(me);
@@ -296,7 +297,7 @@ set_tag(subject *me)
     return dcmem_buffer_set_tag(me->buffers[0], 5);
 }
 
-TEST(sweep__of_buffer_set_tag)
+SWEEP_TEST(sweep__of_buffer_set_tag)
 {
     subject me = {.perform = set_tag, .inspect = bytes_are_kept};
     sweep_from_every_state(me);
@@ -315,7 +316,7 @@ pin(subject *me)
     return result;
 }
 
-TEST(sweep__of_buffer_pin_and_unpin)
+SWEEP_TEST(sweep__of_buffer_pin_and_unpin)
 {
     subject me = {.perform = pin, .inspect = bytes_are_kept};
     sweep_from_every_state(me);
@@ -335,7 +336,7 @@ make_views(subject *me)
     return result;
 }
 
-TEST(sweep__of_views)
+SWEEP_TEST(sweep__of_views)
 {
     subject me = {.perform = make_views, .inspect = bytes_are_kept};
     sweep_from_every_state(me);
@@ -368,7 +369,7 @@ access_shows_bytes(subject *me)
     return NULL;
 }
 
-TEST(sweep__of_access_begin_to_read_and_update_on_each_side)
+SWEEP_TEST(sweep__of_access_begin_to_read_and_update_on_each_side)
 {
     dcmem_result (*const acts[])(subject *) = {begin_host_read, begin_host_update, begin_device_read,
                                                begin_device_update};
@@ -414,7 +415,7 @@ bytes_are_new(subject *me)
     return bytes_are(me, 0, 2);
 }
 
-TEST(sweep__of_a_write_on_the_host)
+SWEEP_TEST(sweep__of_a_write_on_the_host)
 {
     subject me = {.perform = write_whole_on_host, .inspect = bytes_are_new};
     sweep_from_every_state(me);
@@ -432,7 +433,7 @@ map_and_write(subject *me)
     return result ? give_up(&map.access, result) : DCMEM_OK;
 }
 
-TEST(sweep__of_map_and_unmap)
+SWEEP_TEST(sweep__of_map_and_unmap)
 {
     subject me = {.perform = map_and_write, .inspect = bytes_are_new};
     sweep_from_every_state(me);
@@ -460,7 +461,7 @@ rest_is_kept(subject *me)
     return memcmp(got, all + 100, BYTES - 100) == 0 ? NULL : "bytes outside the aborted range are wrong";
 }
 
-TEST(sweep__of_access_abort)
+SWEEP_TEST(sweep__of_access_abort)
 {
     subject me = {.perform = begin_and_abort, .inspect = rest_is_kept, .no_retry = true};
     sweep_from_every_state(me);
@@ -480,7 +481,7 @@ BY_HAND(synchronize, dcmem_buffer_synchronize(whole(me, 0)))
 BY_HAND(invalidate_host, dcmem_buffer_invalidate(whole(me, 0), DCMEM_SIDE_HOST))
 BY_HAND(invalidate_device, dcmem_buffer_invalidate(whole(me, 0), DCMEM_SIDE_DEVICE))
 
-TEST(sweep__of_prefetch_synchronize_and_invalidate_never_loses_a_byte)
+SWEEP_TEST(sweep__of_prefetch_synchronize_and_invalidate_never_loses_a_byte)
 {
     dcmem_result (*const acts[])(subject *) = {prefetch_to_host, prefetch_to_device, synchronize, invalidate_host,
                                                invalidate_device};
@@ -493,7 +494,7 @@ TEST(sweep__of_prefetch_synchronize_and_invalidate_never_loses_a_byte)
 BY_HAND(mark_host_dirty, dcmem_buffer_mark_dirty(whole(me, 0), DCMEM_SIDE_HOST))
 BY_HAND(mark_device_dirty, dcmem_buffer_mark_dirty(whole(me, 0), DCMEM_SIDE_DEVICE))
 
-TEST(sweep__of_mark_dirty)
+SWEEP_TEST(sweep__of_mark_dirty)
 {
     subject me = {.prepare = prepare_both_current, .perform = mark_host_dirty, .inspect = bytes_are_kept};
     sweep_over_all(&me);
@@ -536,7 +537,7 @@ both_are_equal(subject *me)
     return fault ? fault : bytes_are(me, 1, 1);
 }
 
-TEST(sweep__of_buffer_copy)
+SWEEP_TEST(sweep__of_buffer_copy)
 {
     dcmem_result (*const states[])(subject *) = {prepare_two_host_current, prepare_two_device_current,
                                                  prepare_two_both_current, prepare_two_split};
@@ -568,7 +569,7 @@ range_was_copied(subject *me)
     return memcmp(got, wanted, BYTES) == 0 ? bytes_are_kept(me) : "the range was not copied, or more than it";
 }
 
-TEST(sweep__of_a_copy_of_ranges)
+SWEEP_TEST(sweep__of_a_copy_of_ranges)
 {
     subject me = {.prepare = prepare_two_split, .perform = copy_range_to_second, .inspect = range_was_copied};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -582,7 +583,7 @@ copy_in(subject *me)
     return dcmem_buffer_copy_in(whole(me, 0), data, 0);
 }
 
-TEST(sweep__of_buffer_copy_in)
+SWEEP_TEST(sweep__of_buffer_copy_in)
 {
     subject me = {.perform = copy_in, .inspect = bytes_are_new};
     sweep_from_every_state(me);
@@ -607,7 +608,7 @@ part_was_copied_out(subject *me)
     return memcmp(taken_out, all + 1000, 2000) == 0 ? bytes_are_kept(me) : "what was copied out is wrong";
 }
 
-TEST(sweep__of_buffer_copy_out)
+SWEEP_TEST(sweep__of_buffer_copy_out)
 {
     subject me = {.perform = copy_out, .inspect = part_was_copied_out};
     sweep_from_every_state(me);
@@ -633,7 +634,7 @@ middle_is_filled(subject *me)
     return memcmp(got, wanted, BYTES) == 0 ? NULL : "the range was not filled, or more than it";
 }
 
-TEST(sweep__of_buffer_fill)
+SWEEP_TEST(sweep__of_buffer_fill)
 {
     subject me = {.perform = fill_middle, .inspect = middle_is_filled};
     sweep_from_every_state(me);

@@ -31,7 +31,7 @@ destroy_created(subject *me)
     EXPECT_OK(dcmem_manager_destroy(me->out.manager));
 }
 
-TEST(sweep__of_manager_create)
+SWEEP_TEST(sweep__of_manager_create)
 {
     subject me = {.perform = create, .finish = destroy_created, .no_manager = true};
     EXPECT_GE(sweep_over_all(&me), 4);
@@ -44,7 +44,7 @@ create_with_maintenance(subject *me)
     return dcmem_manager_create(&me->out.manager, &options);
 }
 
-TEST(sweep__of_manager_create_with_maintenance)
+SWEEP_TEST(sweep__of_manager_create_with_maintenance)
 {
     subject me = {.perform = create_with_maintenance, .finish = destroy_created, .no_manager = true};
     EXPECT_GE(sweep_over_all(&me), 4);
@@ -74,7 +74,7 @@ manager_is_gone(subject *me)
     return dcmem_manager_destroy(me->manager) == DCMEM_E_STALE_MANAGER ? NULL : "the manager is not gone";
 }
 
-TEST(sweep__of_manager_destroy)
+SWEEP_TEST(sweep__of_manager_destroy)
 {
     subject me = {.prepare = prepare_used_manager,
                   .perform = destroy,
@@ -108,7 +108,7 @@ trim(subject *me)
     return result;
 }
 
-TEST(sweep__of_manager_trim)
+SWEEP_TEST(sweep__of_manager_trim)
 {
     subject me = {.prepare = prepare_free_memory, .perform = trim};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -124,7 +124,7 @@ optimize(subject *me)
     return result;
 }
 
-TEST(sweep__of_manager_optimize)
+SWEEP_TEST(sweep__of_manager_optimize)
 {
     subject me = {.prepare = prepare_free_memory, .perform = optimize};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -136,7 +136,7 @@ maintain(subject *me)
     return dcmem_manager_maintain(me->manager);
 }
 
-TEST(sweep__of_manager_maintain)
+SWEEP_TEST(sweep__of_manager_maintain)
 {
     subject me = {.prepare = prepare_free_memory, .perform = maintain};
     sweep_over_all(&me);
@@ -168,7 +168,7 @@ nothing_is_live(subject *me)
     return result ? dcmem_last_detail()->message : live ? "something is still live" : NULL;
 }
 
-TEST(sweep__of_manager_clear)
+SWEEP_TEST(sweep__of_manager_clear)
 {
     subject me = {.prepare = prepare_live_things, .perform = clear, .inspect = nothing_is_live};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -186,7 +186,7 @@ ask_device_info(subject *me)
     return result;
 }
 
-TEST(sweep__of_manager_device_info)
+SWEEP_TEST(sweep__of_manager_device_info)
 {
     subject me = {.perform = ask_device_info};
     sweep_over_all(&me);
@@ -202,7 +202,7 @@ ask_limits(subject *me)
     return result;
 }
 
-TEST(sweep__of_manager_limits)
+SWEEP_TEST(sweep__of_manager_limits)
 {
     subject me = {.perform = ask_limits};
     sweep_over_all(&me);
@@ -221,7 +221,7 @@ set_and_check(subject *me)
     return result;
 }
 
-TEST(sweep__of_set_limit_set_policy_reset_peaks_and_check)
+SWEEP_TEST(sweep__of_set_limit_set_policy_reset_peaks_and_check)
 {
     subject me = {.prepare = prepare_free_memory, .perform = set_and_check};
     sweep_over_all(&me);
@@ -239,7 +239,7 @@ take_snapshot(subject *me)
     return result;
 }
 
-TEST(sweep__of_stats_snapshot)
+SWEEP_TEST(sweep__of_stats_snapshot)
 {
     subject me = {.prepare = prepare_free_memory, .perform = take_snapshot};
     sweep_over_all(&me);

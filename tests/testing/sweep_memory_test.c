@@ -39,7 +39,7 @@ allocate(subject *me)
     return result_of(block);
 }
 
-TEST(sweep__of_raw_allocate)
+SWEEP_TEST(sweep__of_raw_allocate)
 {
     static const uint64_t sizes[] = {1, 64, 5000, 300 * KIB, 33 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -57,7 +57,7 @@ allocate_aligned(subject *me)
     return result_of(block);
 }
 
-TEST(sweep__of_raw_allocate_aligned)
+SWEEP_TEST(sweep__of_raw_allocate_aligned)
 {
     subject me = {.perform = allocate_aligned, .finish = keep_block, .bytes = 100 * KIB};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -93,7 +93,7 @@ prepare_used_memory(subject *me)
     return result ? result : dcmem_raw_free(me->manager, block);
 }
 
-TEST(sweep__of_raw_allocate_zeroed)
+SWEEP_TEST(sweep__of_raw_allocate_zeroed)
 {
     static const uint64_t sizes[] = {64, 200 * KIB};
     for (size_t i = 0; i < 2; i++) {
@@ -115,7 +115,7 @@ reallocate(subject *me)
     return result_of(block);
 }
 
-TEST(sweep__of_raw_reallocate_keeps_the_bytes_whatever_fails)
+SWEEP_TEST(sweep__of_raw_reallocate_keeps_the_bytes_whatever_fails)
 {
     static const uint64_t sizes[] = {20 * KIB, 3 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -141,7 +141,7 @@ free_block(subject *me)
     return result;
 }
 
-TEST(sweep__of_raw_free)
+SWEEP_TEST(sweep__of_raw_free)
 {
     static const uint64_t sizes[] = {64, 100 * KIB, 40 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -170,7 +170,7 @@ middle_is_set(subject *me)
     return has_pattern(got, 100, 1) ? NULL : "a byte outside was set";
 }
 
-TEST(sweep__of_raw_set)
+SWEEP_TEST(sweep__of_raw_set)
 {
     subject me = {.prepare = prepare_block, .perform = set_bytes, .inspect = middle_is_set};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -199,7 +199,7 @@ copy_has_pattern(subject *me)
     return has_pattern(got, sizeof got, 1) ? block_has_pattern(me) : "the copy's bytes are not the source's";
 }
 
-TEST(sweep__of_raw_copy)
+SWEEP_TEST(sweep__of_raw_copy)
 {
     subject me = {.prepare = prepare_two_blocks, .perform = copy_block, .inspect = copy_has_pattern};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -213,7 +213,7 @@ write_block(subject *me)
     return dcmem_raw_write(me->manager, me->blocks[1], pattern, sizeof pattern);
 }
 
-TEST(sweep__of_raw_write)
+SWEEP_TEST(sweep__of_raw_write)
 {
     subject me = {.prepare = prepare_two_blocks, .perform = write_block, .inspect = copy_has_pattern};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -233,7 +233,7 @@ bytes_were_read(subject *me)
     return memcmp(me->out.host, whole + 500, 1000) == 0 ? NULL : "what was read is wrong";
 }
 
-TEST(sweep__of_raw_read)
+SWEEP_TEST(sweep__of_raw_read)
 {
     subject me = {.prepare = prepare_block, .perform = read_block, .inspect = bytes_were_read};
     EXPECT_GE(sweep_over_all(&me), 1);
@@ -247,7 +247,7 @@ ask_usable_size(subject *me)
     return result ? result : size >= 3000 ? DCMEM_OK : DCMEM_E_INTERNAL;
 }
 
-TEST(sweep__of_raw_usable_size)
+SWEEP_TEST(sweep__of_raw_usable_size)
 {
     subject me = {.prepare = prepare_block, .perform = ask_usable_size, .inspect = block_has_pattern};
     sweep_over_all(&me);
@@ -263,7 +263,7 @@ ask_native(subject *me)
     return result;
 }
 
-TEST(sweep__of_raw_native)
+SWEEP_TEST(sweep__of_raw_native)
 {
     subject me = {.prepare = prepare_block, .perform = ask_native};
     sweep_over_all(&me);

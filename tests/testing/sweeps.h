@@ -1,5 +1,8 @@
 /* sweeps.h: our own sweeps: one public function as act, over every kind of device, with every kind of failure.
  *
+ * SWEEP_TEST(name) { ... } makes two tests of one body: a fast one over a device with a memory of its own and the real
+ * CPU, and a long one over each kind of device, each preparation, and a device that is lost.
+ *
  * `perform` is the function under test. It writes what it gives into `out`, which must be untouched after a failure,
  * and must succeed when it is tried again and nothing fails any more. It runs in a thread of its own, so that what the
  * library makes for each thread is made, and fails, in each run. */
@@ -18,6 +21,22 @@
 #define MIB (1024ull * 1024)
 
 #define UNTOUCHED 0x5a
+
+static bool is_thorough;
+
+#define SWEEP_TEST(name)                                                                                               \
+    static void name##_body(void);                                                                                     \
+    TEST(name)                                                                                                         \
+    {                                                                                                                  \
+        is_thorough = false;                                                                                           \
+        name##_body();                                                                                                 \
+    }                                                                                                                  \
+    LONG_TEST(name##__on_every_device)                                                                                 \
+    {                                                                                                                  \
+        is_thorough = true;                                                                                            \
+        name##_body();                                                                                                 \
+    }                                                                                                                  \
+    static void name##_body(void)
 
 typedef struct subject {
     dcmem_manager *manager;
@@ -176,8 +195,9 @@ sweep_over_all(subject *me)
     uint64_t points = 0;
 
     dcmi_os_fault = dcmem_sweep_point;
-    for (size_t device = 0; device <= devices; device++)
-        for (size_t n = 0; n < (device == 0 || device == devices ? 2u : 1u); n++) {
+    for (size_t device = 0; device <= devices; device++) {
+        bool is_main = device == 0 || device == devices;
+        for (size_t n = 0; is_thorough ? n < (is_main ? 2u : 1u) : n < is_main; n++) {
             dcmem_simulated_profile profile = {.size = sizeof profile, .total_bytes = 512 * MIB};
             dcmem_sweep_report report = {.size = sizeof report};
             dcmem_sweep sweep = {.size = sizeof sweep,
@@ -201,6 +221,7 @@ sweep_over_all(subject *me)
             }
             points += report.points;
         }
+    }
     dcmi_os_fault = NULL;
     return points;
 }
