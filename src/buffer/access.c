@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TICKET_INDEX_BITS 20u
+#define MOST_OPENS        (1u << 20)
+#define TICKET_INDEX_BITS 21u /* index + 1: no ticket is 0 */
 #define TICKET_INDEX_MASK ((1ull << TICKET_INDEX_BITS) - 1)
-#define MOST_OPENS        (1u << TICKET_INDEX_BITS)
 #define UNIFIED_SIDES     ((unsigned)DCMI_STATE_BOTH)
 
 /* ---- What may be missing ---- */
@@ -288,7 +288,7 @@ ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
         mixed = (mixed * 0x9e3779b97f4a7c15ull + key) & mask;
         mixed ^= mixed >> (bits / 2);
     }
-    return mixed << TICKET_INDEX_BITS | index;
+    return mixed << TICKET_INDEX_BITS | (index + 1);
 }
 
 static uint32_t *
@@ -307,11 +307,8 @@ enter(attempt *try)
     uint32_t index = more->open_spare - 1;
     dcmi_open *open = &more->opens[index];
     more->open_spare = (uint32_t)open->begin;
-    /* 0 stands for no ticket; one number in 2^44 gives it. */
-    if (!ticket_make(slot, ++more->tickets, index))
-        more->tickets++;
     *open = (dcmi_open){
-        .ticket = ticket_make(slot, more->tickets, index),
+        .ticket = ticket_make(slot, ++more->tickets, index),
         .begin = try->begin,
         .end = try->end,
         .operation = (uint8_t)try->wish->operation,
@@ -340,8 +337,8 @@ static dcmi_open *
 find_open(const dcmi_slot *slot, uint64_t ticket)
 {
     const dcmi_more *more = dcmi_slot_more(slot);
-    uint64_t index = ticket & TICKET_INDEX_MASK;
-    if (ticket == 0 || !(slot->traits & DCMI_TRAIT_MORE) || index >= more->open_capacity)
+    uint64_t index = (ticket & TICKET_INDEX_MASK) - 1;
+    if (!(slot->traits & DCMI_TRAIT_MORE) || index >= more->open_capacity)
         return NULL;
     return more->opens[index].ticket == ticket ? &more->opens[index] : NULL;
 }
@@ -690,9 +687,8 @@ dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing clos
     }
 
     apply_end(slot, open, closing);
-    /* Failing leaves the memory where it is, which only costs memory. */
     if (leaves_shadow(&locked, open))
-        (void)dcmi_shadow_detach(&shadow, slot);
+        shadow = dcmi_shadow_detach(slot);
     bool scrubs = slot->flags & DCMEM_BUFFER_SCRUB;
     leave(&locked, open);
     dcmi_slot_unlock(&locked, true);

@@ -278,7 +278,7 @@ dispose(dcmi_slot *slot)
     if (slot->tag)
         dcmi_pool_tag(pool, slot->tag, -(int64_t)dcmi_slot_bytes(slot), -1);
     if (slot->traits & DCMI_TRAIT_HOST)
-        result = dcmi_shadow_detach(&shadow, slot);
+        shadow = dcmi_shadow_detach(slot);
     dcmi_shadow_give(&shadow, slot->flags & DCMEM_BUFFER_SCRUB);
     if (slot->traits & DCMI_TRAIT_IMPORTED)
         release_imported(slot, pool);

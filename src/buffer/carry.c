@@ -123,11 +123,8 @@ copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, 
 static dcmem_result
 copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
 {
-    dcmi_pool *root = dcmi_pool_resolve(dcmi_pool_manager(to->pool));
-    if (!root)
-        return dcmem_last_detail()->result;
     dcmi_pool *host;
-    dcmem_result result = dcmi_pool_of_kind(&host, root, DCMEM_KIND_HOST);
+    dcmem_result result = dcmi_pool_of_kind(&host, dcmi_pool_root(to->pool), DCMEM_KIND_HOST);
     if (result)
         return result;
     uint64_t address = dcmi_pool_take(host, dcmi_min(bytes, STAGE_BYTES), 0);

@@ -114,16 +114,13 @@ move(resizing *of)
     return result;
 }
 
-/* Nothing fails here. What the buffer leaves takes the place of what it got. */
-static dcmem_result
+/* What the buffer leaves takes the place of what it got. */
+static void
 commit(resizing *of)
 {
     dcmi_slot *slot = of->locked.slot;
-    dcmi_shadow left = {0};
-    dcmem_result result = of->moves_shadow ? dcmi_shadow_detach(&left, slot) : DCMEM_OK;
-    if (result)
-        return result;
     if (of->moves_shadow) {
+        dcmi_shadow left = dcmi_shadow_detach(slot);
         dcmi_shadow_attach(slot, &of->shadow);
         of->shadow = left;
     }
@@ -137,7 +134,6 @@ commit(resizing *of)
     atomic_store_explicit(&slot->bytes, of->bytes, memory_order_release);
     if (slot->tag)
         dcmi_pool_tag(of->pool, slot->tag, (int64_t)(of->bytes - old), 0);
-    return DCMEM_OK;
 }
 
 /* What was fetched and not used, or what was left. */
@@ -175,7 +171,7 @@ try_resize(dcmem_result *result, resizing *of, dcmem_buffer *buffer)
     if (!*result && (of->moves_block || of->moves_shadow))
         *result = move(of);
     if (!*result)
-        *result = commit(of);
+        commit(of);
     return true;
 }
 

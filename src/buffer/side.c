@@ -62,17 +62,11 @@ is_host_memory(const dcmi_pool *pool)
 }
 
 static dcmem_result
-shadow_site(dcmi_site *out, const dcmi_slot *slot, dcmi_pool *pool)
+shadow_site(dcmi_site *out, const dcmi_slot *slot)
 {
-    dcmi_pool *host;
-    dcmi_pool *root = dcmi_pool_resolve(dcmi_pool_manager(pool));
-    if (!root)
-        return dcmem_last_detail()->result;
-    dcmem_result result = dcmi_pool_of_kind(&host, root, DCMEM_KIND_HOST);
-    if (result)
-        return result;
-    *out = (dcmi_site){.pool = host, .is_host = true};
-    return dcmi_pool_place(&out->place, host, dcmi_slot_more(slot)->host_address);
+    const dcmi_more *more = dcmi_slot_more(slot);
+    *out = (dcmi_site){.pool = more->host_pool, .is_host = true};
+    return dcmi_pool_place(&out->place, more->host_pool, more->host_address);
 }
 
 dcmem_result
@@ -83,7 +77,7 @@ dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t 
     if (result)
         return result;
     if (side == DCMEM_SIDE_HOST && slot->face == DCMI_FACE_SPLIT)
-        result = shadow_site(&site, slot, site.pool);
+        result = shadow_site(&site, slot);
     else {
         site.is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(site.pool);
         result = device_place(&site.place, slot, site.pool);
@@ -158,6 +152,7 @@ void
 dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow)
 {
     dcmi_more *more = dcmi_slot_ready_more(slot);
+    more->host_pool = shadow->pool;
     more->host_address = shadow->address;
     more->host_capacity = shadow->capacity;
     slot->traits |= DCMI_TRAIT_HOST;
@@ -165,20 +160,14 @@ dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow)
     *shadow = (dcmi_shadow){0};
 }
 
-dcmem_result
-dcmi_shadow_detach(dcmi_shadow *out, dcmi_slot *slot)
+dcmi_shadow
+dcmi_shadow_detach(dcmi_slot *slot)
 {
     dcmi_more *more = dcmi_slot_more(slot);
-    dcmi_shadow shadow = {.address = more->host_address, .capacity = more->host_capacity};
-    dcmi_pool *root = dcmi_pool_resolve(dcmi_slot_manager(slot));
-    if (!root)
-        return dcmem_last_detail()->result;
-    dcmem_result result = dcmi_pool_of_kind(&shadow.pool, root, DCMEM_KIND_HOST);
-    if (result)
-        return result;
+    dcmi_shadow shadow = {more->host_pool, more->host_address, more->host_capacity};
+    more->host_pool = NULL;
     more->host_address = more->host_capacity = 0;
     slot->traits &= ~DCMI_TRAIT_HOST;
     dcmi_pool_adjust(shadow.pool, DCMI_GAUGE_HOST_SIDE, -(int64_t)shadow.capacity);
-    *out = shadow;
-    return DCMEM_OK;
+    return shadow;
 }

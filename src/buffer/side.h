@@ -34,6 +34,6 @@ void dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs);
 
 /* From and to a slot, which counts it. */
 void dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow);
-dcmem_result dcmi_shadow_detach(dcmi_shadow *out, dcmi_slot *slot);
+dcmi_shadow dcmi_shadow_detach(dcmi_slot *slot);
 
 #endif

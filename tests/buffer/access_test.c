@@ -253,6 +253,22 @@ TEST(access__thousands_are_open_on_one_buffer_and_end_in_any_order)
     cpu_close(manager);
 }
 
+LONG_TEST(access__million_and_more_on_one_buffer_is_a_limit)
+{
+    const uint64_t most = 1u << 20;
+    dcmem_manager *manager = cpu_open();
+    dcmem_buffer *buffer = written(manager, 64);
+    dcmem_access *accesses = calloc(most, sizeof *accesses), extra;
+    for (uint64_t i = 0; i < most; i++)
+        accesses[i] = open_access(dcmem_view_whole(buffer), H, DCMEM_ACCESS_READ);
+    EXPECT_RESULT(dcmem_access_begin(&extra, dcmem_view_whole(buffer), H, DCMEM_ACCESS_READ, 0), DCMEM_E_LIMIT);
+    for (uint64_t i = 0; i < most; i++)
+        EXPECT_OK(dcmem_access_end(&accesses[i]));
+    free(accesses);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    cpu_close(manager);
+}
+
 static int allocations_left;
 
 static void *

@@ -8,6 +8,7 @@
 
 #include <dcmem/buffer.h>
 #include <dcmem/manager.h>
+#include <dcmem/memory.h>
 #include <dcmem/stats.h>
 #include <dcmem/testing.h>
 

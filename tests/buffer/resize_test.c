@@ -194,6 +194,42 @@ TEST(resize__scrubs_the_block_that_it_leaves)
     device_close(&on);
 }
 
+typedef struct thief {
+    const device *on;
+    dcmem_buffer *buffer;
+} thief;
+
+/* A driver that misbehaves: the block that is being left is freed behind the library's back. */
+static dcmem_result
+steal_block(void *user, const dcmem_fake_call *call)
+{
+    thief *of = user;
+    if (call->operation != DCMEM_FAKE_copy || !of->buffer)
+        return DCMEM_OK;
+    void *block = (void *)(uintptr_t)dcmi_handle_slot(of->buffer)->address;
+    of->buffer = NULL;
+    return dcmem_raw_free(of->on->manager, block);
+}
+
+TEST(resize__that_cannot_scrub_or_give_back_what_it_leaves_has_moved_all_the_same)
+{
+    device on = device_open(&split_profile);
+    dcmem_buffer_options options = {.size = sizeof options, .flags = DCMEM_BUFFER_SCRUB};
+    thief of = {&on, NULL};
+    char bytes[5000];
+    EXPECT_OK(dcmem_buffer_create(&of.buffer, on.manager, sizeof bytes, &options));
+    dcmem_buffer *buffer = of.buffer;
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "s", 1));
+    dcmem_fake_set_gate(on.fake, steal_block, &of);
+    EXPECT_OK(dcmem_buffer_resize(buffer, 50000));
+    dcmem_fake_set_gate(on.fake, NULL, NULL);
+    EXPECT_OK(dcmem_buffer_copy_out(bytes, view_of(buffer, 0, sizeof bytes), 0));
+    EXPECT(are_all(bytes, 's', sizeof bytes));
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_EQ(stats_of(on.manager).live_allocations, 0);
+    device_close(&on);
+}
+
 TEST(resize__reaches_beyond_4_gib)
 {
     dcmem_manager *manager = cpu_open();

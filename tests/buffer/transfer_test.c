@@ -1,6 +1,8 @@
 /* transfer_test.c: copies in, out and across all kinds of devices, fills with every pattern, and coherence by hand. */
 #include "devices.h"
 
+#include "base/os.h"
+
 #include <stdlib.h>
 
 #define H DCMEM_SIDE_HOST
@@ -116,6 +118,32 @@ TEST(copy__without_host_memory_to_go_through_fails_and_loses_nothing)
     EXPECT_RESULT(dcmem_buffer_copy(dcmem_view_whole(target), dcmem_view_whole(source)), DCMEM_E_DRIVER);
     EXPECT_RESULT(dcmem_buffer_copy_out(bytes, dcmem_view_whole(target), 0), DCMEM_E_LOST);
     EXPECT_OK(dcmem_buffer_copy(dcmem_view_whole(target), dcmem_view_whole(source)));
+    EXPECT_OK(dcmem_buffer_destroy(target));
+    EXPECT_OK(dcmem_buffer_destroy(source));
+    fleet_close(&all);
+}
+
+static bool
+fail_always(const char *what)
+{
+    (void)what;
+    return true;
+}
+
+TEST(copy__through_host_memory_fails_when_there_is_not_even_a_pool_for_it)
+{
+    fleet all;
+    fleet_open(&all);
+    dcmem_buffer *target = fleet_buffer(&all, SPLIT, BYTES), *source = fleet_buffer(&all, OTHER_SPLIT, BYTES);
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(source), "s", 1));
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(target), "t", 1));
+    dcmi_os_fault = fail_always;
+    dcmem_result copied = dcmem_buffer_copy(dcmem_view_whole(target), dcmem_view_whole(source));
+    dcmem_result prefetched = dcmem_buffer_prefetch(dcmem_view_whole(target), H);
+    dcmi_os_fault = NULL;
+    EXPECT_RESULT(copied, DCMEM_E_NO_HOST_MEMORY);
+    EXPECT_RESULT(prefetched, DCMEM_E_NO_HOST_MEMORY);
+    EXPECT_EQ(info_of(target).current_sides, DCMEM_SIDE_BIT(D));
     EXPECT_OK(dcmem_buffer_destroy(target));
     EXPECT_OK(dcmem_buffer_destroy(source));
     fleet_close(&all);
