@@ -1,7 +1,6 @@
 /* raw.c: memory by address, as adaptors need it: freed without a size, and what is no block's start refused. */
 #include <dcmem/dcmem.h>
 #include <stdio.h>
-#include <string.h>
 
 static int
 fail(void)
@@ -29,7 +28,7 @@ main(void)
     void *page = dcmem_raw_allocate_aligned(manager, 10000, 4096);
     if (!line || !page)
         return fail();
-    strcpy(line, "kept by realloc");
+    snprintf(line, 20, "kept by realloc");
 
     char *longer = dcmem_raw_reallocate(manager, line, 5000);
     uint64_t usable;
