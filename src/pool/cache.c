@@ -1,7 +1,7 @@
 /* cache.c: the life of a thread's cache, and how others come to what it holds. See cache.h.
  *
- * A cache is mapped the first time its thread uses a pool of that index and stays with the thread, detached and attached
- * again, until the thread ends: a pool's end never unmaps what a thread's fast path may still look at. */
+ * A cache is mapped the first time its thread uses a pool of that index and stays with the thread, detached and
+ * attached again, until the thread ends: a pool's end never unmaps what a thread's fast path may still look at. */
 #include "pool/cache.h"
 
 #include "base/os.h"
@@ -10,8 +10,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* No handle matches it: managers' handles are not 0. Only `busy` is ever written. */
-static dcmi_cache no_cache;
+/* No handle matches it. Only `busy` is ever written. */
+static dcmi_cache no_cache = {.handle = DCMI_HANDLE_HIDDEN};
 
 DCMI_THREAD_LOCAL dcmi_cache *dcmi_cache_current = &no_cache;
 
@@ -65,6 +65,7 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     for (unsigned index = 0; index < DCMI_INDEX_COUNT; index++)
         cache->serving[index] = offsetof(dcmi_cache, magazines_by_kind);
     dcmi_magazine_set_count(&cache->magazines_by_kind[0], 0);
+    atomic_store(&cache->handle, DCMI_HANDLE_HIDDEN);
     atomic_store(&cache->identity, pool->handle);
 
     dcmi_lock_take(&pool->caches_lock);
@@ -124,7 +125,8 @@ forget(dcmi_cache *cache)
         zero(counts[i]);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
-        if (!magazine->limit && dcmi_count_read(&magazine->totals[0]) == 0 && dcmi_count_read(&magazine->totals[2]) == 0)
+        bool is_new = dcmi_count_read(&magazine->totals[0]) == 0 && dcmi_count_read(&magazine->totals[2]) == 0;
+        if (!magazine->limit && is_new)
             continue;
         magazine->limit = NULL;
         atomic_store_explicit(&magazine->top, NULL, memory_order_relaxed);
@@ -206,7 +208,7 @@ void
 dcmi_cache_seize(dcmi_cache *cache) DCMI_UNCHECKED
 {
     dcmi_lock_take(&cache->lock);
-    atomic_store_explicit(&cache->handle, 0, memory_order_seq_cst);
+    atomic_store_explicit(&cache->handle, DCMI_HANDLE_HIDDEN, memory_order_seq_cst);
 #ifndef DCMI_PORTABLE_FENCES
     if (can_publish)
         dcmi_os_fence_all();

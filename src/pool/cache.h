@@ -5,15 +5,15 @@
  * thread that is short of memory may empty them all the same, by this protocol:
  *
  *   owner:      busy := 1;  light fence;  if handle is the manager's: work;  busy := 0
- *   reclaimer:  (holding lock)  handle := 0;  heavy fence;  wait until busy is 0;  work;  handle := the manager's
+ *   reclaimer:  (holding lock)  handle := hidden;  heavy fence;  wait until busy is 0;  work;  handle := the manager's
  *
  * The heavy fence (membarrier) makes every running thread pass a full barrier, so the light one is only a word to the
- * compiler: after it either the owner saw 0 and keeps out, or the reclaimer sees busy and waits. Builds with
- * DCMI_PORTABLE_FENCES make all four accesses sequentially consistent instead. While handle is 0 the owner works under
- * `lock`.
+ * compiler: after it either the owner saw that and keeps out, or the reclaimer sees busy and waits. Builds with
+ * DCMI_PORTABLE_FENCES make all four accesses sequentially consistent instead. While handle is hidden the owner works
+ * under `lock`.
  * tests/pool/reclaim_model_test.c explores every interleaving.
  *
- *   published (handle set) --reclaim, exact peaks--> locked (handle 0) --> published
+ *   published (handle set) --reclaim, exact peaks--> locked (handle hidden) --> published
  *   attached (identity set) --end of pool or thread--> detached (identity 0), attached again to a later pool
  */
 #ifndef DCMI_CACHE_H
@@ -59,10 +59,14 @@ typedef struct dcmi_magazine {
 
 _Static_assert(sizeof(dcmi_magazine) == 1280, "whole cache lines, and an index by few shifts");
 
-#define DCMI_TALLY_MARKS  32u /* bit from which marks are summed */
+#define DCMI_TALLY_MARKS  32u   /* bit from which marks are summed */
 #define DCMI_SAMPLE_EVERY 1024u /* one hit in so many is timed: at 64 that alone cost 2 ns a hit */
 
 struct dcmi_pool;
+
+/* What a cache's handle is while its fast path is closed. Not 0: a caller that passes NULL must not get in. Its index is
+ * that of no manager. */
+#define DCMI_HANDLE_HIDDEN 0x9b05688c2b300000ull
 
 typedef struct dcmi_cache {
     _Atomic uint64_t handle;
@@ -83,13 +87,13 @@ typedef struct dcmi_cache {
     dcmi_count samples;                /* slow paths, some of which are timed */
 
     /* Tight policy: what the large region's flushes say. */
-    uint64_t large_takes;        /* from the large region, ever */
-    uint64_t flushed_at;         /* large_takes at the last flush */
-    dcmi_count direct_left;      /* large gives until caching is tried again; 0: caching */
-    uint64_t direct_span;        /* what direct_left began with */
+    uint64_t large_takes;   /* from the large region, ever */
+    uint64_t flushed_at;    /* large_takes at the last flush */
+    dcmi_count direct_left; /* large gives until caching is tried again; 0: caching */
+    uint64_t direct_span;   /* what direct_left began with */
     dcmi_count depot_hits;
     dcmi_count fit_hits;
-    dcmi_count direct_takes;     /* blocks of no class */
+    dcmi_count direct_takes; /* blocks of no class */
     dcmi_count direct_gives;
     dcmi_count direct_bytes_taken;
     dcmi_count direct_bytes_given;
