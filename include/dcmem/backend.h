@@ -22,15 +22,16 @@ DCMEM_BEGIN
 #define DCMEM_BACKEND_CONTRACT 1u
 
 /* Groups and properties. */
-#define DCMEM_CAP_MAP       (1ull << 0) /* group: map, unmap, flush, invalidate */
-#define DCMEM_CAP_ASYNC     (1ull << 1) /* group: queues, enqueue, timeline */
-#define DCMEM_CAP_VIRTUAL   (1ull << 2) /* group: reserve, pages, map and unmap of pages */
-#define DCMEM_CAP_PEER      (1ull << 3) /* group: direct copies between two devices */
-#define DCMEM_CAP_IMPORT    (1ull << 4) /* group: use the caller's host memory */
-#define DCMEM_CAP_IPC       (1ull << 5) /* group: share memory with another process */
-#define DCMEM_CAP_GROUPS    0x3full
-#define DCMEM_CAP_UNIFIED   (1ull << 32) /* property: device memory is the host's; extent.host is always set */
-#define DCMEM_CAP_DIVISIBLE (1ull << 33) /* property: address space, not objects: what was acquired next to each      \
+#define DCMEM_CAP_MAP     (1ull << 0) /* group: map, unmap, flush, invalidate */
+#define DCMEM_CAP_ASYNC   (1ull << 1) /* group: queues, enqueue, timeline */
+#define DCMEM_CAP_VIRTUAL (1ull << 2) /* group: reserve, pages, map and unmap of pages */
+#define DCMEM_CAP_PEER    (1ull << 3) /* group: direct copies between two devices */
+#define DCMEM_CAP_IMPORT  (1ull << 4) /* group: use the caller's host memory */
+#define DCMEM_CAP_IPC     (1ull << 5) /* group: share memory with another process */
+#define DCMEM_CAP_GROUPS  0x3full
+#define DCMEM_CAP_UNIFIED (1ull << 32) /* property: device memory is the host's; extent.host is always set */
+#define DCMEM_CAP_DIVISIBLE                                                                                            \
+    (1ull << 33)                         /* property: address space, not objects: what was acquired next to each      \
                                             other may be used and released as one, or in page-aligned parts */
 #define DCMEM_CAP_ADDRESSED (1ull << 34) /* property: extent.address is unique in the process and below 2^47 */
 
@@ -206,10 +207,8 @@ struct dcmem_backend {
     dcmem_result (*import_host)(dcmem_extent *out, void *device, const dcmem_call *call, void *host, uint64_t bytes);
 
     /* IPC */
-    dcmem_result (*ipc_export)(dcmem_ipc_handle *out, void *device, const dcmem_call *call,
-                               const dcmem_extent *extent);
-    dcmem_result (*ipc_import)(dcmem_extent *out, void *device, const dcmem_call *call,
-                               const dcmem_ipc_handle *handle);
+    dcmem_result (*ipc_export)(dcmem_ipc_handle *out, void *device, const dcmem_call *call, const dcmem_extent *extent);
+    dcmem_result (*ipc_import)(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_ipc_handle *handle);
 };
 
 /* Checks a table: sizes, contract, required functions there, each group whole or absent, no unknown capability.

@@ -72,7 +72,7 @@ typedef struct dcmem_view {
 
 /* One open access. Fill only through dcmem_access_begin(); end or abort it exactly once, in any thread. */
 typedef struct dcmem_access {
-    void *host;         /* SIDE_HOST: the range's first byte; SIDE_DEVICE: NULL */
+    void *host;          /* SIDE_HOST: the range's first byte; SIDE_DEVICE: NULL */
     dcmem_native native; /* what a kernel is given (both sides, where the memory has one) */
     dcmem_view view;
     dcmem_side side;
@@ -97,14 +97,14 @@ typedef struct dcmem_buffer_info {
     uint64_t alignment;
     dcmem_tag tag;
     int32_t priority;
-    uint32_t current_sides;  /* DCMEM_SIDE_BIT of each side on which all written bytes are current */
-    uint64_t written_bytes;  /* bytes that were ever written */
+    uint32_t current_sides; /* DCMEM_SIDE_BIT of each side on which all written bytes are current */
+    uint64_t written_bytes; /* bytes that were ever written */
     uint32_t open_readers;
     uint32_t open_writers;
     uint32_t pins;
-    bool is_imported;        /* the memory is the caller's */
-    bool has_host_side;      /* host memory exists for it */
-    bool is_unified;         /* both sides are one memory */
+    bool is_imported;   /* the memory is the caller's */
+    bool has_host_side; /* host memory exists for it */
+    bool is_unified;    /* both sides are one memory */
 } dcmem_buffer_info;
 
 /* ---- Life ---- */
@@ -187,8 +187,8 @@ DCMEM_API dcmem_result dcmem_view_cast(dcmem_view *out, dcmem_view view, uint64_
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY, DCMEM_E_TIMEOUT, DCMEM_E_UNWRITTEN, DCMEM_E_LOST,
  * DCMEM_E_STALE_VIEW, DCMEM_E_NO_HOST_MEMORY, DCMEM_E_LIMIT (2^20 accesses are open on the buffer, or the manager's
  * limit is met by its host side), those of dcmem_buffer_describe(), the driver's own. */
-DCMEM_API dcmem_result dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side,
-                                          dcmem_access_mode mode, uint64_t timeout_ns);
+DCMEM_API dcmem_result dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode,
+                                          uint64_t timeout_ns);
 
 /* Ends it: what was written is current on its side only. Where the driver fails (to flush memory that is not coherent)
  * the access stays open: end it again, or abort it.

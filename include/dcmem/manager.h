@@ -46,16 +46,16 @@ typedef struct dcmem_manager_options {
     dcmem_sizing sizing;
     dcmem_policy policy;
     dcmem_huge_pages huge_pages;
-    uint32_t numa_node_plus_1;              /* memory from this NUMA node: node + 1; 0: no preference */
-    uint32_t exact_peaks;                   /* 1: the peak of used bytes is exact, at the price of a shared line */
-    uint64_t limit_bytes;                   /* never hold more than this from the driver; 0: no limit */
-    uint64_t idle_limit_bytes;              /* keep at most this much free memory; 0: no limit; or DCMEM_NO_IDLE_MEMORY */
-    uint64_t idle_time_ns;                  /* free memory unused for this long goes back; 0: 10 s */
-    uint64_t largest_allocation_bytes;      /* refuse larger requests; 0: what the device allows */
-    uint64_t maintenance_interval_ns;       /* 0: 1 s; or DCMEM_MAINTENANCE_OFF */
-    uint64_t thread_cache_bytes;            /* most free bytes in one thread's cache; 0: 256 MiB */
-    uint64_t growth_bytes;                  /* least that a growth acquires; 0: by what is missing */
-    dcmem_out_of_memory out_of_memory;      /* NULL: none */
+    uint32_t numa_node_plus_1;         /* memory from this NUMA node: node + 1; 0: no preference */
+    uint32_t exact_peaks;              /* 1: the peak of used bytes is exact, at the price of a shared line */
+    uint64_t limit_bytes;              /* never hold more than this from the driver; 0: no limit */
+    uint64_t idle_limit_bytes;         /* most free memory kept; 0: no limit; or DCMEM_NO_IDLE_MEMORY */
+    uint64_t idle_time_ns;             /* free memory unused for this long goes back; 0: 10 s */
+    uint64_t largest_allocation_bytes; /* refuse larger requests; 0: what the device allows */
+    uint64_t maintenance_interval_ns;  /* 0: 1 s; or DCMEM_MAINTENANCE_OFF */
+    uint64_t thread_cache_bytes;       /* most free bytes in one thread's cache; 0: 256 MiB */
+    uint64_t growth_bytes;             /* least that a growth acquires; 0: by what is missing */
+    dcmem_out_of_memory out_of_memory; /* NULL: none */
     void *out_of_memory_user;
 } dcmem_manager_options;
 
@@ -114,8 +114,8 @@ DCMEM_API dcmem_result dcmem_manager_trim(uint64_t *out_bytes, dcmem_manager *ma
 
 /* Reclaims and merges free memory within a budget (0: unlimited) and reports what it gained. `out` may be NULL.
  * Threads: any. Errors: DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER, the driver's own. */
-DCMEM_API dcmem_result dcmem_manager_optimize(dcmem_optimize_report *out, dcmem_manager *manager,
-                                              uint64_t budget_bytes, uint64_t budget_ns);
+DCMEM_API dcmem_result dcmem_manager_optimize(dcmem_optimize_report *out, dcmem_manager *manager, uint64_t budget_bytes,
+                                              uint64_t budget_ns);
 
 /* Frees everything that is live, buffers and raw blocks, gives all memory back and resets the statistics.
  * Threads: one; no other call on this manager may be running. Errors: DCMEM_E_BUSY when an access is open (nothing is

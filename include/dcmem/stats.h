@@ -95,8 +95,8 @@ DCMEM_BEGIN
  * Bucket i counts values in (2^(i/4), 2^((i+1)/4)], bucket 0 also everything up to 1. */
 #define DCMEM_STATS_HISTOGRAMS(X)                                                                                      \
     X(allocation_size, "By", "Sizes asked for; hits are sampled by class")                                             \
-    X(allocate_latency, "ns", "Time to allocate: slow paths always, hits one in 1024")                                   \
-    X(free_latency, "ns", "Time to free: slow paths always, hits one in 1024")                                           \
+    X(allocate_latency, "ns", "Time to allocate; sampled: hits one in 1024")                                           \
+    X(free_latency, "ns", "Time to free; sampled: hits one in 1024")                                                   \
     X(copy_latency, "ns", "Time to copy")                                                                              \
     X(driver_latency, "ns", "Time of driver calls")
 
@@ -174,8 +174,7 @@ DCMEM_API double dcmem_histogram_quantile(const dcmem_histogram *histogram, doub
  * `out_bytes` (may be NULL) is the whole text's length without the NUL; where it is not below capacity the text was
  * cut. `text` may be NULL when capacity is 0.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
-DCMEM_API dcmem_result dcmem_stats_print_json(char *text, size_t capacity, size_t *out_bytes,
-                                              const dcmem_stats *stats);
+DCMEM_API dcmem_result dcmem_stats_print_json(char *text, size_t capacity, size_t *out_bytes, const dcmem_stats *stats);
 DCMEM_API dcmem_result dcmem_stats_print_table(char *text, size_t capacity, size_t *out_bytes,
                                                const dcmem_stats *stats);
 

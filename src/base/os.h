@@ -30,7 +30,7 @@ void dcmi_os_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns);
 /* Wakes all who sleep on the word. */
 void dcmi_os_wake(_Atomic uint32_t *word);
 
-/* Stands before the paths of files that the system is asked through. "", but for tests that bring files of their own. */
+/* Stands before the paths of files that the system is asked through: "", but for tests that bring their own files. */
 extern const char *dcmi_os_root;
 
 /* The beginning of a file, as a string; "" when there is none. */

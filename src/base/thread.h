@@ -14,11 +14,11 @@
 struct dcmi_cache;
 
 typedef struct dcmi_thread {
-    uint32_t number; /* small, from 0; reused after a thread's end */
+    uint32_t number;    /* small, from 0; reused after a thread's end */
     uint32_t transfers; /* copies that this thread runs for buffers now, by buffer/slot.c */
     uint32_t slot_count;
     uint64_t slots[DCMI_THREAD_SLOTS]; /* free buffer slots: what their next handles will be, by buffer/slot.c */
-    uint32_t cache_high; /* entries from here on were never used */
+    uint32_t cache_high;               /* entries from here on were never used */
     struct dcmi_cache *caches[DCMI_THREAD_CACHES]; /* by manager index, by pool/cache.c */
 } dcmi_thread;
 

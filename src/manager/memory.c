@@ -84,8 +84,8 @@ place_of(const range *of)
 }
 
 static dcmem_result
-copy_counted(dcmi_pool *pool, const dcmem_place *to, const dcmem_place *from, uint64_t bytes,
-             enum dcmi_counter count, enum dcmi_counter count_bytes)
+copy_counted(dcmi_pool *pool, const dcmem_place *to, const dcmem_place *from, uint64_t bytes, enum dcmi_counter count,
+             enum dcmi_counter count_bytes)
 {
     uint64_t begin = dcmi_os_now_ns();
     dcmem_result result = dcmi_device_copy(pool->device, 0, to, from, bytes);

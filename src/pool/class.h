@@ -18,7 +18,7 @@
 #define DCMI_QUANTUM       64u
 #define DCMI_CLASS_LARGEST (1ull << 30)
 #define DCMI_CLASS_COUNT   176u
-#define DCMI_INDEX_COUNT   448u /* of requests of any 64-bit size; from DCMI_CLASS_COUNT on without a class */
+#define DCMI_INDEX_COUNT   448u         /* of requests of any 64-bit size; from DCMI_CLASS_COUNT on without a class */
 #define DCMI_CLASS_NONE    0xffffu      /* direct blocks: no class */
 #define DCMI_SMALL_LARGEST (64u * 1024) /* blocks up to here live in small regions */
 #define DCMI_FIRST_LARGE   64u          /* the first class of large regions */

@@ -86,21 +86,39 @@ typedef struct sums {
     uint32_t caches;
 } sums;
 
+/* All that came back, of every cache, is read before anything that was taken: so what is given in one cache after it
+ * was taken in another is never counted without its taking. */
 static void
-sum_cache(sums *out, const dcmi_cache *cache)
+sum_given(sums *out, const dcmi_cache *cache)
 {
     dcmi_retired *to = &out->counts;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        add_magazine(&to->classes[class], &cache->magazines_by_kind[class + 1]);
-        out->cached[class] += dcmi_magazine_count(&cache->magazines_by_kind[class + 1]);
+        dcmi_totals taken, given;
+        dcmi_magazine_totals(&taken, &given, &cache->magazines_by_kind[class + 1]);
+        to->classes[class].given.blocks += given.blocks;
+        to->classes[class].given.marks += given.marks;
     }
     to->direct_gives += dcmi_count_read(&cache->direct_gives);
     to->direct_bytes_given += dcmi_count_read(&cache->direct_bytes_given);
     to->direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
+    to->buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
+}
+
+static void
+sum_taken(sums *out, const dcmi_cache *cache)
+{
+    dcmi_retired *to = &out->counts;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+        dcmi_totals taken, given;
+        const dcmi_magazine *magazine = &cache->magazines_by_kind[class + 1];
+        dcmi_magazine_totals(&taken, &given, magazine);
+        to->classes[class].taken.blocks += taken.blocks;
+        to->classes[class].taken.marks += taken.marks;
+        out->cached[class] += dcmi_magazine_count(magazine);
+    }
     to->direct_takes += dcmi_count_read(&cache->direct_takes);
     to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
     to->direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
-    to->buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
     to->buffers_created += dcmi_count_read(&cache->buffers_created);
     to->accesses += dcmi_count_read(&cache->accesses);
     to->depot_hits += dcmi_count_read(&cache->depot_hits);
@@ -114,14 +132,16 @@ sum_pool(sums *out, dcmi_pool *pool)
     dcmi_lock_take(&pool->caches_lock);
     *out = (sums){.counts = pool->retired};
     for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
-        sum_cache(out, cache);
+        sum_given(out, cache);
+    for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
+        sum_taken(out, cache);
     dcmi_lock_drop(&pool->caches_lock);
 }
 
 static uint64_t
 used_of(const dcmi_pool *pool, const sums *of)
 {
-    uint64_t used = of->counts.direct_bytes_taken - of->counts.direct_bytes_given;
+    uint64_t used = dcmi_less(of->counts.direct_bytes_taken, of->counts.direct_bytes_given);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
         used += dcmi_less(of->counts.classes[class].taken.blocks, of->counts.classes[class].given.blocks) *
                 pool->table.classes[class].bytes;
@@ -277,8 +297,7 @@ add_shards(dcmem_stats *out, const dcmi_pool *root)
     };
     for (unsigned shard = 0; shard < DCMI_SHARDS; shard++) {
         for (unsigned counter = 0; counter < DCMI_COUNTER_COUNT; counter++)
-            *counters[counter] +=
-                atomic_load_explicit(&root->shards[shard].counters[counter], memory_order_relaxed);
+            *counters[counter] += atomic_load_explicit(&root->shards[shard].counters[counter], memory_order_relaxed);
         dcmi_shard_add_histograms(out, &root->shards[shard]);
     }
 }

@@ -8,10 +8,10 @@
 #include "base/fail.h"
 #include "base/size.h"
 
-#define LIST_BITS      5u
-#define MOST_SPANS     (1u << 22)
-#define FEWEST_SPANS   (1u << 12)
-#define PROBES         4u
+#define LIST_BITS    5u
+#define MOST_SPANS   (1u << 22)
+#define FEWEST_SPANS (1u << 12)
+#define PROBES       4u
 
 _Static_assert(1u << LIST_BITS == DCMI_FIT_LISTS, "a level's lists");
 
@@ -216,7 +216,8 @@ dcmi_fit_take(dcmi_fit *fit, uint64_t pages, uint64_t align_pages)
 {
     /* Without a spare descriptor an aligned span could not be cut out. */
     uint64_t search = pages + align_pages - 1;
-    if (pages == 0 || search < pages || search > DCMI_FIT_MOST_PAGES || (align_pages > 1 && fit->high + 2 >= fit->capacity))
+    bool lacks_descriptors = align_pages > 1 && fit->high + 2 >= fit->capacity;
+    if (pages == 0 || search < pages || search > DCMI_FIT_MOST_PAGES || lacks_descriptors)
         return DCMI_SPAN_NONE;
 
     uint32_t index = probe(fit, search);

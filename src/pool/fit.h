@@ -14,14 +14,14 @@
 #include <dcmem/result.h>
 #include <stdbool.h>
 
-#define DCMI_FIT_LISTS   32u
-#define DCMI_FIT_LEVELS  28u
+#define DCMI_FIT_LISTS      32u
+#define DCMI_FIT_LEVELS     28u
 #define DCMI_FIT_MOST_PAGES UINT32_MAX
 
-#define DCMI_SPAN_NONE   0u /* index */
-#define DCMI_SPAN_TAIL   1u /* index: a span of no pages that marks the growing stretch's end */
-#define DCMI_SPAN_FREE   1u
-#define DCMI_SPAN_USED   2u
+#define DCMI_SPAN_NONE 0u /* index */
+#define DCMI_SPAN_TAIL 1u /* index: a span of no pages that marks the growing stretch's end */
+#define DCMI_SPAN_FREE 1u
+#define DCMI_SPAN_USED 2u
 
 typedef struct dcmi_span {
     uint32_t before, after; /* neighbours by address; NONE at a stretch's end */

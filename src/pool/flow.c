@@ -64,8 +64,7 @@ flush_class(dcmi_pool *pool, unsigned class, uint64_t most)
     uint64_t flushed = 0;
     while (flushed < most) {
         uint64_t blocks[DCMI_BATCH];
-        unsigned count =
-            dcmi_depot_take(blocks, &pool->depot, class, (unsigned)dcmi_min(most - flushed, DCMI_BATCH));
+        unsigned count = dcmi_depot_take(blocks, &pool->depot, class, (unsigned)dcmi_min(most - flushed, DCMI_BATCH));
         if (count == 0)
             break;
         atomic_fetch_add_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);

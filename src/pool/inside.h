@@ -86,8 +86,8 @@ struct dcmi_pool {
     bool is_caching;         /* false: no idle memory at all */
     bool has_exact_peaks;
     bool is_divisible;
-    uint64_t alignment;      /* what every block has */
-    uint64_t granularity;    /* what the driver acquires in */
+    uint64_t alignment;   /* what every block has */
+    uint64_t granularity; /* what the driver acquires in */
     uint64_t growth_bytes;
     uint64_t idle_limit_bytes;
     uint64_t idle_time_ns;
@@ -106,7 +106,7 @@ struct dcmi_pool {
     _Atomic uint64_t high;      /* most that was out or asked for when the pool grew, since the last idle round */
     _Atomic uint64_t out_seen;  /* highest out_bytes at which the peak of used bytes was looked at */
     _Atomic uint64_t used_peak;
-    _Atomic uint64_t hits_seen;     /* most that a snapshot has told */
+    _Atomic uint64_t hits_seen; /* most that a snapshot has told */
     _Atomic uint64_t magazine_seen;
     _Atomic uint64_t used_exact; /* has_exact_peaks */
     uint64_t idle_since_ns;      /* of the maintenance */

@@ -12,8 +12,8 @@
 #include <pthread.h>
 #include <time.h>
 
-#define SHORT_SHARE 16u                  /* memory is short below 1/16 of the device's free, or of the limit left */
-#define LONGEST_SLEEP_NS 1000000000ull   /* a manager that comes meanwhile wakes the thread */
+#define SHORT_SHARE      16u           /* memory is short below 1/16 of the device's free, or of the limit left */
+#define LONGEST_SLEEP_NS 1000000000ull /* a manager that comes meanwhile wakes the thread */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;

@@ -1,8 +1,8 @@
 /* map.h: from a block's address to what is known of it: a table a pool, and the live mark of every block.
  *
- * The address space is cut into leaves of 8 GiB, counted from a base that the first memory sets, so that a pool's memory
- * mostly lies in the first, the near leaf: a free then finds its page with one load. The others hang from a root. A
- * leaf is address space that costs memory where it is touched:
+ * The address space is cut into leaves of 8 GiB, counted from a base that the first memory sets, so that a pool's
+ * memory mostly lies in the first, the near leaf: a free then finds its page with one load. The others hang from a
+ * root. A leaf is address space that costs memory where it is touched:
  *
  *     pages: 8 bytes a page: {span or slab, kind, live mark}. Of a run of pages only the first has one; of a slab
  *            every page has the slab and kind.
@@ -82,8 +82,8 @@ dcmi_map_cell(const dcmi_map *map, uint64_t address)
     }
     if (address >> DCMI_ADDRESS_BITS)
         return (dcmi_cell){NULL, 0};
-    dcmi_leaf *leaf = atomic_load_explicit(&map->root[offset >> DCMI_LEAF_BITS & (DCMI_ROOT_ENTRIES - 1)],
-                                           memory_order_acquire);
+    dcmi_leaf *leaf =
+        atomic_load_explicit(&map->root[offset >> DCMI_LEAF_BITS & (DCMI_ROOT_ENTRIES - 1)], memory_order_acquire);
     return (dcmi_cell){leaf, offset & (DCMI_LEAF_BYTES - 1)};
 }
 

@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_IDLE_TIME_NS   10000000000ull
-#define DEFAULT_INTERVAL_NS    1000000000ull
-#define DEFAULT_THREAD_CACHE   (256ull << 20)
-#define LARGEST_ALLOCATION     (1ull << 43) /* what 32-bit page counts can hold, and then some */
+#define DEFAULT_IDLE_TIME_NS 10000000000ull
+#define DEFAULT_INTERVAL_NS  1000000000ull
+#define DEFAULT_THREAD_CACHE (256ull << 20)
+#define LARGEST_ALLOCATION   (1ull << 43) /* what 32-bit page counts can hold, and then some */
 
 static _Atomic(dcmi_pool_end_sink) end_sink;
 
@@ -96,8 +96,8 @@ pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind
     pool->kind = kind;
     pool->device = device;
     pool->is_divisible = dcmi_device_has(device, DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED | DCMEM_CAP_UNIFIED);
-    pool->alignment = dcmi_min(dcmi_max(device->info.alignment < DCMI_PAGE ? device->info.alignment : DCMI_QUANTUM,
-                                        DCMI_QUANTUM), DCMI_PAGE);
+    pool->alignment = dcmi_min(
+        dcmi_max(device->info.alignment < DCMI_PAGE ? device->info.alignment : DCMI_QUANTUM, DCMI_QUANTUM), DCMI_PAGE);
     pool->granularity = dcmi_max(device->info.granularity, DCMI_PAGE);
     pool->arena_count = arenas_for(device);
     take_settings(pool, settings);
@@ -154,9 +154,9 @@ settings_of(const dcmi_pool *root)
         .sizing = root->sizing,
         .policy = (dcmem_policy)atomic_load(&root->policy),
         .has_exact_peaks = root->has_exact_peaks,
-        .idle_limit_bytes = is_idle_free                              ? DCMEM_NO_IDLE_MEMORY
+        .idle_limit_bytes = is_idle_free                           ? DCMEM_NO_IDLE_MEMORY
                             : root->idle_limit_bytes == UINT64_MAX ? 0
-                                                                      : root->idle_limit_bytes,
+                                                                   : root->idle_limit_bytes,
         .idle_time_ns = root->idle_time_ns,
         .largest_allocation_bytes = root->largest_allocation_bytes,
         .maintenance_interval_ns = root->maintenance_interval_ns,
@@ -355,9 +355,9 @@ native_kind(const dcmi_device *device)
         const char *backend;
         dcmem_native_kind kind;
     } kinds[] = {
-        {"cpu", DCMEM_NATIVE_HOST_POINTER},       {"cuda", DCMEM_NATIVE_CUDA_POINTER},
-        {"hip", DCMEM_NATIVE_HIP_POINTER},        {"level_zero", DCMEM_NATIVE_LEVEL_ZERO_POINTER},
-        {"opencl", DCMEM_NATIVE_OPENCL_BUFFER},   {"vulkan", DCMEM_NATIVE_VULKAN_BUFFER},
+        {"cpu", DCMEM_NATIVE_HOST_POINTER},     {"cuda", DCMEM_NATIVE_CUDA_POINTER},
+        {"hip", DCMEM_NATIVE_HIP_POINTER},      {"level_zero", DCMEM_NATIVE_LEVEL_ZERO_POINTER},
+        {"opencl", DCMEM_NATIVE_OPENCL_BUFFER}, {"vulkan", DCMEM_NATIVE_VULKAN_BUFFER},
         {"metal", DCMEM_NATIVE_METAL_BUFFER},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)

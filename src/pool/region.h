@@ -45,10 +45,10 @@ typedef struct dcmi_region {
     uint32_t slab_capacity;
     uint32_t slab_high;
     uint32_t spare_slab;
-    uint64_t slab_free_bytes;            /* free blocks within slabs */
-    uint32_t partial[DCMI_CLASS_COUNT];  /* slabs with free blocks */
+    uint64_t slab_free_bytes;           /* free blocks within slabs */
+    uint32_t partial[DCMI_CLASS_COUNT]; /* slabs with free blocks */
     uint32_t empty_slabs[DCMI_CLASS_COUNT];
-    uint64_t idle_low_pages;             /* fewest free pages since the last look of the maintenance */
+    uint64_t idle_low_pages; /* fewest free pages since the last look of the maintenance */
 } dcmi_region;
 
 dcmem_result dcmi_region_init(dcmi_region *region, uint32_t id, const dcmi_class_table *table, dcmi_map *map);
@@ -62,8 +62,7 @@ unsigned dcmi_region_take(uint64_t *out, dcmi_region *region, unsigned class, un
     DCMI_REQUIRES(region->lock);
 
 /* A run of `pages` that is no class's; 0 when none fits. */
-uint64_t dcmi_region_take_pages(dcmi_region *region, uint64_t pages, uint64_t align_pages)
-    DCMI_REQUIRES(region->lock);
+uint64_t dcmi_region_take_pages(dcmi_region *region, uint64_t pages, uint64_t align_pages) DCMI_REQUIRES(region->lock);
 
 /* Gives a block back that is not live any more. */
 void dcmi_region_give(dcmi_region *region, uint64_t address) DCMI_REQUIRES(region->lock);

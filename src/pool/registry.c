@@ -9,9 +9,9 @@
 
 #include <sched.h>
 
-#define MOST_POOLS  (DCMI_THREAD_CACHES - 1)
-#define INDEX_BITS  20u
-#define INDEX_MASK  ((1u << INDEX_BITS) - 1)
+#define MOST_POOLS (DCMI_THREAD_CACHES - 1)
+#define INDEX_BITS 20u
+#define INDEX_MASK ((1u << INDEX_BITS) - 1)
 
 typedef struct registry_entry {
     _Atomic(dcmi_pool *) pool;
@@ -52,7 +52,8 @@ dcmi_registry_add(dcmi_pool *pool)
     uint32_t index = free_index();
     if (index >= MOST_POOLS) {
         dcmi_lock_drop(&lock);
-        return dcmi_fail(DCMEM_E_LIMIT, "%u managers and kinds of memory are in use, the most there can be", MOST_POOLS);
+        return dcmi_fail(DCMEM_E_LIMIT, "%u managers and kinds of memory are in use, the most there can be",
+                         MOST_POOLS);
     }
     registry_entry *entry = &entries[index];
     uint64_t generation = atomic_fetch_add(&entry->generation, 1) + 1;

@@ -10,14 +10,14 @@
 
 #include <string.h>
 
-#define TIMED_EVERY     16u       /* one slow path in so many is timed */
-#define MOST_CALLBACKS  8u        /* a callback that frees nothing must end somewhere */
-#define MOST_GROWTHS    8u        /* other threads may take what was grown */
-#define FLUSHES_APART   2000u     /* tight policy: flushes nearer than this say that caching costs memory */
-#define DIRECT_FIRST    100000u   /* large gives for which it is then left */
-#define DIRECT_MOST     (1u << 30)
-#define LOOSE_SHARE     8u        /* what is held beyond 1/8 over the most that was ever needed is recycled */
-#define TIGHT_SHARE     6u
+#define TIMED_EVERY    16u     /* one slow path in so many is timed */
+#define MOST_CALLBACKS 8u      /* a callback that frees nothing must end somewhere */
+#define MOST_GROWTHS   8u      /* other threads may take what was grown */
+#define FLUSHES_APART  2000u   /* tight policy: flushes nearer than this say that caching costs memory */
+#define DIRECT_FIRST   100000u /* large gives for which it is then left */
+#define DIRECT_MOST    (1u << 30)
+#define LOOSE_SHARE    8u /* what is held beyond 1/8 over the most that was ever needed is recycled */
+#define TIGHT_SHARE    6u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -383,8 +383,8 @@ take_failed(dcmi_pool *pool, uint64_t bytes)
     return 0;
 }
 
-/* For how many calls this one is timed, 0: it is not. A hit that comes the slow way because its tally is full stands for
- * all that the tally counts; of the others a few are timed. */
+/* For how many calls this one is timed, 0: it is not. A hit that comes the slow way because its tally is full stands
+ * for all that the tally counts; of the others a few are timed. */
 static uint32_t
 timing_weight(dcmi_cache *cache, const dcmi_count *tally)
 {
@@ -401,8 +401,7 @@ dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
     if (request_make(&r, pool, bytes, alignment))
         return take_failed(pool, bytes);
 
-    const dcmi_magazine *magazine =
-        r.class == DCMI_CLASS_NONE ? NULL : dcmi_cache_magazine(r.cache, r.class);
+    const dcmi_magazine *magazine = r.class == DCMI_CLASS_NONE ? NULL : dcmi_cache_magazine(r.cache, r.class);
     uint32_t weight = timing_weight(r.cache, magazine ? &magazine->taken : NULL);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     uint64_t address = climb(&r);
@@ -594,8 +593,7 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
         give_uncached(pool, class, address, was_live);
         return DCMEM_OK;
     }
-    uint32_t weight =
-        timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
+    uint32_t weight = timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     if (class == DCMI_CLASS_NONE)
         give_direct(pool, cache, address, was_live - 1u);
