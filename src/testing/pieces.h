@@ -1,7 +1,7 @@
 /* pieces.h: the pieces of a device's memory that are in use, by where they begin: a treap (Seidel and Aragon, 1996).
  *
- * Pieces never overlap. A divisible device takes back parts of pieces, and several neighbours at once, so a range can be
- * cut out wherever it lies. No locking here: the owner's lock guards a set. */
+ * Pieces never overlap. A divisible device takes back parts of pieces, and several neighbours at once, so a range can
+ * be cut out wherever it lies. No locking here: the owner's lock guards a set. */
 #ifndef DCMI_TESTING_PIECES_H
 #define DCMI_TESTING_PIECES_H
 

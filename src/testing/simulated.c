@@ -1,4 +1,4 @@
-/* simulated.c: the backend of simulated devices: its table of functions, its account, its four devices for everybody. */
+/* simulated.c: the backend of simulated devices: its table, its account, its four devices for everybody. */
 #include "simulated.h"
 #include "host.h"
 
