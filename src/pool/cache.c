@@ -11,7 +11,14 @@
 #include <sched.h>
 
 /* No handle matches it. Only `busy` is ever written. */
-static dcmi_cache no_cache = {.handle = DCMI_HANDLE_HIDDEN};
+static dcmi_cache no_cache;
+
+/* No initializer: that would put all of it, a quarter of a megabyte of zeros, into the library's file. */
+__attribute__((constructor)) static void
+close_no_cache(void)
+{
+    atomic_store(&no_cache.handle, DCMI_HANDLE_HIDDEN);
+}
 
 DCMI_THREAD_LOCAL dcmi_cache *dcmi_cache_current = &no_cache;
 
