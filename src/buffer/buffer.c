@@ -368,7 +368,7 @@ end_one(dcmi_slot *slot, void *user)
     }
     dcmi_locked locked;
     if (dcmi_slot_lock(&locked, dcmi_slot_handle(slot, dcmi_word_generation(word))))
-        return;
+        return; /* COVER: somebody destroys it meanwhile, which the manager's header forbids */
     /* The manager ends in any case: a driver that cannot scrub now never will. */
     if ((slot->traits & DCMI_TRAIT_SCRUB) && scrub_locked(&locked))
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);

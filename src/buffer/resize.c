@@ -60,14 +60,14 @@ plan(resizing *of)
 
 /* Without the lock: taking memory may call the user. */
 static dcmem_result
-fetch(resizing *of, dcmem_manager *manager, uint64_t alignment)
+fetch(resizing *of, uint64_t alignment)
 {
     if (of->wants_block) {
         of->address = dcmi_pool_take(of->pool, of->bytes, alignment);
         if (!of->address)
             return dcmem_last_detail()->result;
     }
-    return of->wants_shadow ? dcmi_shadow_take(&of->shadow, manager, of->bytes, alignment) : DCMEM_OK;
+    return of->wants_shadow ? dcmi_shadow_take(&of->shadow, of->pool, of->bytes, alignment) : DCMEM_OK;
 }
 
 /* ---- Moving ---- */
@@ -161,11 +161,9 @@ try_resize(dcmem_result *result, resizing *of, dcmem_buffer *buffer)
     if (!*result)
         *result = plan(of);
     if (!*result && (of->wants_block || of->wants_shadow)) {
-        const dcmi_slot *slot = of->locked.slot;
-        dcmem_manager *manager = dcmi_slot_manager(slot);
-        uint64_t alignment = 1ull << slot->alignment_shift;
+        uint64_t alignment = 1ull << of->locked.slot->alignment_shift;
         dcmi_slot_unlock(&of->locked, false);
-        *result = fetch(of, manager, alignment);
+        *result = fetch(of, alignment);
         return false;
     }
     if (!*result && (of->moves_block || of->moves_shadow))

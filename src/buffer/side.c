@@ -113,14 +113,11 @@ dcmi_block_scrub(dcmi_pool *pool, uint64_t address, dcmem_tag tag)
 /* ---- Shadows ---- */
 
 dcmem_result
-dcmi_shadow_take(dcmi_shadow *out, dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
+dcmi_shadow_take(dcmi_shadow *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
 {
     dcmi_shadow shadow = {0};
     dcmi_block block;
-    dcmi_pool *root = dcmi_pool_resolve(manager);
-    if (!root)
-        return dcmem_last_detail()->result;
-    dcmem_result result = dcmi_pool_of_kind(&shadow.pool, root, DCMEM_KIND_HOST);
+    dcmem_result result = dcmi_pool_of_kind(&shadow.pool, dcmi_pool_root(pool), DCMEM_KIND_HOST);
     if (result)
         return result;
     shadow.address = dcmi_pool_take(shadow.pool, bytes, alignment);

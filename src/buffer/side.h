@@ -27,7 +27,8 @@ typedef struct dcmi_shadow {
     uint64_t capacity;
 } dcmi_shadow;
 
-dcmem_result dcmi_shadow_take(dcmi_shadow *out, dcmem_manager *manager, uint64_t bytes, uint64_t alignment);
+/* For memory of `pool`'s manager. */
+dcmem_result dcmi_shadow_take(dcmi_shadow *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment);
 
 /* `scrubs`: its bytes are wiped out first. */
 void dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs);

@@ -2,6 +2,10 @@
  * flushed, and on memory that is the host's own. */
 #include "devices.h"
 
+#include "base/os.h"
+
+#include <pthread.h>
+
 #define H DCMEM_SIDE_HOST
 #define D DCMEM_SIDE_DEVICE
 
@@ -260,5 +264,44 @@ TEST(map__whose_flush_fails_stays_open_to_be_ended_again_or_aborted)
     EXPECT_EQ(info_of(buffer).open_writers, 0);
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     dcmem_fake_reset(on.fake);
+    device_close(&on);
+}
+
+typedef struct ending {
+    dcmem_map *map;
+    dcmem_result first, second;
+} ending;
+
+static bool
+fail_always(const char *what)
+{
+    (void)what;
+    return true;
+}
+
+static void *
+end_without_memory(void *user)
+{
+    ending *of = user;
+    dcmi_os_fault = fail_always;
+    of->first = dcmem_buffer_unmap(of->map);
+    dcmi_os_fault = NULL;
+    of->second = dcmem_buffer_unmap(of->map);
+    return NULL;
+}
+
+/* Calling the driver needs the thread to be known, and a new one is not. */
+TEST(map__that_a_new_thread_cannot_flush_for_want_of_memory_stays_open)
+{
+    device on = device_open(&visible_profile);
+    dcmem_buffer *buffer = visible_buffer(&on, BYTES);
+    dcmem_map m = map(buffer, 0, BYTES, DCMEM_MAP_WRITE_DISCARD);
+    ending of = {&m, DCMEM_OK, DCMEM_E_INTERNAL};
+    pthread_t thread;
+    EXPECT_EQ(pthread_create(&thread, NULL, end_without_memory, &of), 0);
+    pthread_join(thread, NULL);
+    EXPECT_RESULT(of.first, DCMEM_E_NO_HOST_MEMORY);
+    EXPECT_RESULT(of.second, DCMEM_OK);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
     device_close(&on);
 }

@@ -234,22 +234,24 @@ expect_all_fail(dcmem_buffer *buffer, dcmem_result wanted)
     EXPECT_RESULT(dcmem_buffer_resize(buffer, 5000), wanted);
     EXPECT_RESULT(dcmem_buffer_fill(whole, "x", 1), wanted);
     EXPECT_RESULT(dcmem_buffer_copy_in(whole, bytes, 0), wanted);
-    EXPECT_RESULT(dcmem_buffer_prefetch(whole, DCMEM_SIDE_HOST), wanted);
-    EXPECT_RESULT(dcmem_access_begin(&access, whole, DCMEM_SIDE_HOST, DCMEM_ACCESS_WRITE, 0), wanted);
+    EXPECT_RESULT(dcmem_access_begin(&access, whole, DCMEM_SIDE_DEVICE, DCMEM_ACCESS_WRITE, 0), wanted);
 }
 
 TEST(slot__whose_manager_is_gone_behind_its_back_is_refused_by_every_call)
 {
     dcmem_manager *manager = cpu_open(), *gone = cpu_open();
-    dcmem_buffer *buffer = buffer_of(manager, 100);
-    dcmi_slot *slot = dcmi_handle_slot(buffer);
     cpu_close(gone);
-    atomic_store(&slot->manager, (uintptr_t)gone);
-    expect_all_fail(buffer, DCMEM_E_STALE_MANAGER);
-    EXPECT_RESULT(dcmem_buffer_set_tag(buffer, 1), DCMEM_E_STALE_MANAGER);
-    atomic_store(&slot->manager, (uintptr_t)manager);
-    EXPECT_OK(dcmem_buffer_destroy(buffer));
-    cpu_close(manager);
+    for (int is_known = 0; is_known < 2; is_known++) {
+        dcmem_buffer *buffer = buffer_of(manager, 100);
+        if (is_known)
+            info_of(buffer);
+        atomic_store(&dcmi_handle_slot(buffer)->manager, (uintptr_t)gone);
+        expect_all_fail(buffer, DCMEM_E_STALE_MANAGER);
+        EXPECT_RESULT(dcmem_buffer_set_tag(buffer, 1), DCMEM_E_STALE_MANAGER);
+        EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_STALE_MANAGER);
+        EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_STALE_BUFFER);
+    }
+    EXPECT_RESULT(dcmem_manager_destroy(manager), DCMEM_E_LEAKED);
 }
 
 /* The pool refuses what is given back twice: it is logged, and nothing worse happens. */
@@ -275,12 +277,15 @@ TEST(slot__whose_host_side_was_freed_elsewhere_ends_all_the_same)
 TEST(slot__whose_block_was_freed_as_raw_memory_is_refused_by_every_call_and_says_so_at_its_end)
 {
     device on = device_open(&split_profile);
-    dcmem_buffer *buffer = buffer_of(on.manager, 100);
-    void *block = (void *)(uintptr_t)dcmi_handle_slot(buffer)->address;
-    EXPECT_OK(dcmem_raw_free(on.manager, block));
-    EXPECT_OK(dcmem_manager_trim(NULL, on.manager, 0));
-    expect_all_fail(buffer, DCMEM_E_UNKNOWN_ADDRESS);
-    EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_UNKNOWN_ADDRESS);
-    EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_STALE_BUFFER);
+    for (int is_known = 0; is_known < 2; is_known++) {
+        dcmem_buffer *buffer = buffer_of(on.manager, 100);
+        if (is_known)
+            info_of(buffer);
+        EXPECT_OK(dcmem_raw_free(on.manager, (void *)(uintptr_t)dcmi_handle_slot(buffer)->address));
+        EXPECT_OK(dcmem_manager_trim(NULL, on.manager, 0));
+        expect_all_fail(buffer, DCMEM_E_UNKNOWN_ADDRESS);
+        EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_UNKNOWN_ADDRESS);
+        EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_STALE_BUFFER);
+    }
     device_close(&on);
 }
