@@ -64,8 +64,8 @@ _Static_assert(sizeof(dcmi_magazine) == 1280, "whole cache lines, and an index b
 
 struct dcmi_pool;
 
-/* What a cache's handle is while its fast path is closed. Not 0: a caller that passes NULL must not get in. Its index is
- * that of no manager. */
+/* What a cache's handle is while its fast path is closed. Not 0: a caller that passes NULL must not get in. Its index
+ * is that of no manager. */
 #define DCMI_HANDLE_HIDDEN 0x9b05688c2b300000ull
 
 typedef struct dcmi_cache {
