@@ -43,11 +43,45 @@ class_of(const fixture *it, uint64_t bytes)
     return dcmi_class_for(&it->table, bytes, 64);
 }
 
+static unsigned
+take(uint64_t *out, fixture *it, unsigned class, unsigned count)
+{
+    dcmi_lock_take(&it->region.lock);
+    unsigned taken = dcmi_region_take(out, &it->region, class, count);
+    dcmi_lock_drop(&it->region.lock);
+    return taken;
+}
+
+static uint64_t
+take_pages(fixture *it, uint64_t pages, uint64_t align_pages)
+{
+    dcmi_lock_take(&it->region.lock);
+    uint64_t address = dcmi_region_take_pages(&it->region, pages, align_pages);
+    dcmi_lock_drop(&it->region.lock);
+    return address;
+}
+
+static void
+give(fixture *it, uint64_t address)
+{
+    dcmi_lock_take(&it->region.lock);
+    dcmi_region_give(&it->region, address);
+    dcmi_lock_drop(&it->region.lock);
+}
+
+static void
+settle(fixture *it)
+{
+    dcmi_lock_take(&it->region.lock);
+    dcmi_region_settle(&it->region);
+    dcmi_lock_drop(&it->region.lock);
+}
+
 static uint64_t
 take_one(fixture *it, unsigned class)
 {
     uint64_t block;
-    return dcmi_region_take(&block, &it->region, class, 1) == 1 ? block : 0;
+    return take(&block, it, class, 1) == 1 ? block : 0;
 }
 
 /* ---- Slabs ---- */
@@ -90,8 +124,8 @@ TEST(region__every_page_of_a_slab_says_whose_it_is)
     }
     EXPECT_EQ(atomic_load(&dcmi_map_page(&it->map, HERE + of->slab_pages * DCMI_PAGE)->kind), DCMI_PAGE_NONE);
 
-    dcmi_region_give(&it->region, block);
-    dcmi_region_settle(&it->region);
+    give(it, block);
+    settle(it);
     for (unsigned i = 0; i < of->slab_pages; i++)
         EXPECT_EQ(atomic_load(&dcmi_map_page(&it->map, HERE + (uint64_t)i * DCMI_PAGE)->kind), DCMI_PAGE_NONE);
     EXPECT_EQ(it->region.fit.free_pages, 64);
@@ -104,10 +138,10 @@ TEST(region__a_batch_comes_from_one_slab_at_most_beyond_those_begun)
     unsigned class = class_of(it, 8192 + 1024); /* few blocks to a slab */
     unsigned in_slab = dcmi_slab_blocks(&it->table.classes[class]);
     uint64_t blocks[64];
-    EXPECT_EQ(dcmi_region_take(blocks, &it->region, class, 64), in_slab);
+    EXPECT_EQ(take(blocks, it, class, 64), in_slab);
     EXPECT_EQ(it->region.fit.free_pages, 64u - it->table.classes[class].slab_pages);
     for (unsigned i = 0; i < in_slab; i++)
-        dcmi_region_give(&it->region, blocks[i]);
+        give(it, blocks[i]);
     close_it(it);
 }
 
@@ -122,12 +156,12 @@ TEST(region__one_empty_slab_of_a_class_is_kept_and_settle_gives_it_back)
         blocks[i] = take_one(it, class);
     EXPECT_EQ(it->region.fit.free_pages, 1000u - 10 * it->table.classes[class].slab_pages);
     for (unsigned i = 0; i < count; i++)
-        dcmi_region_give(&it->region, blocks[i]);
+        give(it, blocks[i]);
     EXPECT_EQ(it->region.fit.free_pages, 1000u - it->table.classes[class].slab_pages);
     EXPECT_EQ(it->region.slab_free_bytes, (uint64_t)it->table.classes[class].slab_pages * DCMI_PAGE);
     EXPECT_OK(dcmi_region_check(&it->region));
 
-    dcmi_region_settle(&it->region);
+    settle(it);
     EXPECT_EQ(it->region.fit.free_pages, 1000);
     EXPECT_EQ(it->region.slab_free_bytes, 0);
     free(blocks);
@@ -139,9 +173,9 @@ TEST(region__settle_keeps_slabs_that_are_in_use)
     fixture *it = open_with(64);
     unsigned class = class_of(it, 128);
     uint64_t block = take_one(it, class);
-    dcmi_region_settle(&it->region);
+    settle(it);
     EXPECT_EQ(it->region.fit.free_pages, 64u - it->table.classes[class].slab_pages);
-    dcmi_region_give(&it->region, block);
+    give(it, block);
     close_it(it);
 }
 
@@ -150,7 +184,7 @@ TEST(region__without_pages_there_are_no_blocks)
     fixture *it = open_with(0);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class ++)
         EXPECT_EQ(take_one(it, class), 0);
-    EXPECT_EQ(dcmi_region_take_pages(&it->region, 1, 1), 0);
+    EXPECT_EQ(take_pages(it, 1, 1), 0);
     close_it(it);
 }
 
@@ -171,8 +205,8 @@ TEST(region__slab_descriptors_are_used_again)
     fixture *it = open_with(64);
     for (unsigned i = 0; i < 1000; i++) {
         unsigned class = i % 8;
-        dcmi_region_give(&it->region, take_one(it, class));
-        dcmi_region_settle(&it->region);
+        give(it, take_one(it, class));
+        settle(it);
     }
     EXPECT_LE(it->region.slab_high, 4);
     close_it(it);
@@ -193,7 +227,7 @@ TEST(region__a_run_is_known_by_its_first_page_alone)
     EXPECT_EQ(owner >> DCMI_OWNER_BITS, 3);
     EXPECT_EQ(dcmi_region_span(&it->region, owner)->pages, 256);
 
-    dcmi_region_give(&it->region, block);
+    give(it, block);
     EXPECT_EQ(atomic_load(&dcmi_map_page(&it->map, block)->kind), DCMI_PAGE_NONE);
     EXPECT_EQ(it->region.fit.free_pages, 1000);
     close_it(it);
@@ -203,11 +237,11 @@ TEST(region__a_run_of_no_class_is_direct_and_aligned)
 {
     fixture *it = open_with(1000);
     for (uint64_t align = 1; align <= 256; align *= 2) {
-        uint64_t block = dcmi_region_take_pages(&it->region, 7, align);
+        uint64_t block = take_pages(it, 7, align);
         EXPECT(block != 0);
         EXPECT_EQ(block / DCMI_PAGE % align, 0);
         EXPECT_EQ(atomic_load(&dcmi_map_page(&it->map, block)->kind), DCMI_PAGE_DIRECT);
-        dcmi_region_give(&it->region, block);
+        give(it, block);
     }
     EXPECT_EQ(it->region.fit.free_pages, 1000);
     close_it(it);
@@ -217,8 +251,8 @@ TEST(region__the_fewest_free_pages_are_remembered)
 {
     fixture *it = open_with(1000);
     it->region.idle_low_pages = it->region.fit.free_pages;
-    uint64_t block = dcmi_region_take_pages(&it->region, 300, 1);
-    dcmi_region_give(&it->region, block);
+    uint64_t block = take_pages(it, 300, 1);
+    give(it, block);
     EXPECT_EQ(it->region.idle_low_pages, 700);
     close_it(it);
 }
@@ -256,7 +290,7 @@ TEST(region__blocks_of_all_sizes_never_overlap_and_all_pages_come_back)
     for (unsigned n = 0; n < 4000; n++) {
         if (count == MOST || (count > 0 && next_random(&random) % 2)) {
             unsigned which = (unsigned)(next_random(&random) % count);
-            dcmi_region_give(&it->region, blocks[which].address);
+            give(it, blocks[which].address);
             blocks[which] = blocks[--count];
         } else {
             unsigned class = (unsigned)(next_random(&random) % class_of(it, 1u << 19));
@@ -271,8 +305,8 @@ TEST(region__blocks_of_all_sizes_never_overlap_and_all_pages_come_back)
             EXPECT_OK(dcmi_region_check(&it->region));
     }
     while (count > 0)
-        dcmi_region_give(&it->region, blocks[--count].address);
-    dcmi_region_settle(&it->region);
+        give(it, blocks[--count].address);
+    settle(it);
     EXPECT_EQ(it->region.fit.free_pages, 5000);
     EXPECT_EQ(it->region.fit.spans[dcmi_fit_largest(&it->region.fit, DCMI_SPAN_NONE)].pages, 5000);
     close_it(it);
