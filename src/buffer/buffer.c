@@ -370,9 +370,10 @@ end_one(dcmi_slot *slot, void *user)
     if (dcmi_slot_lock(&locked, dcmi_slot_handle(slot, dcmi_word_generation(word))))
         return; /* COVER: somebody destroys it meanwhile, which the manager's header forbids */
     /* The manager ends in any case: a driver that cannot scrub now never will. */
-    if ((slot->traits & DCMI_TRAIT_SCRUB) && scrub_locked(&locked))
-        dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
+    bool is_clean = !(slot->traits & DCMI_TRAIT_SCRUB) || scrub_locked(&locked) == DCMEM_OK;
     dcmi_slot_end(&locked, true);
+    if (!is_clean)
+        dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
     (void)dispose(slot); /* the pool gives everything back to the driver, whatever was wrong with this one */
     search->count++;
 }
@@ -381,7 +382,9 @@ uint64_t
 dcmi_buffer_end_all(dcmi_pool *root, bool is_dry)
 {
     end_search search = {.manager = (uintptr_t)dcmi_pool_manager(root), .is_dry = is_dry};
-    dcmi_slot_each(end_one, &search);
+    /* The walk takes as long as there were ever buffers at once in the process, whosever they were. */
+    if (dcmi_pool_live_buffers(root) > 0)
+        dcmi_slot_each(end_one, &search);
     return search.count;
 }
 

@@ -302,6 +302,28 @@ add_shards(dcmem_stats *out, const dcmi_pool *root)
     }
 }
 
+uint64_t
+dcmi_pool_live_buffers(dcmi_pool *root)
+{
+    uint64_t live = 0;
+    for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        dcmi_pool *pool = atomic_load(&root->of_kind[kind]);
+        if (!pool)
+            continue;
+        dcmi_lock_take(&pool->caches_lock);
+        live += pool->retired.buffers_created - pool->retired.buffers_destroyed;
+        for (const dcmi_cache *cache = pool->caches; cache; cache = cache->after)
+            live += dcmi_count_read(&cache->buffers_created) - dcmi_count_read(&cache->buffers_destroyed);
+        dcmi_lock_drop(&pool->caches_lock);
+    }
+    for (unsigned shard = 0; shard < DCMI_SHARDS; shard++) {
+        const _Atomic uint64_t *counters = root->shards[shard].counters;
+        live += atomic_load_explicit(&counters[DCMI_COUNTER_buffers_created], memory_order_relaxed);
+        live -= atomic_load_explicit(&counters[DCMI_COUNTER_buffers_destroyed], memory_order_relaxed);
+    }
+    return live;
+}
+
 static void
 add_tags(dcmem_stats *out, const dcmi_pool *root)
 {

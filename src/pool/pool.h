@@ -69,6 +69,9 @@ void dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta);
 /* Live bytes of a tag; `count` is +1, -1 or 0 allocations. */
 void dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count);
 
+/* Buffers of a root pool that were created and not destroyed; exact once its threads are quiet. */
+uint64_t dcmi_pool_live_buffers(dcmi_pool *root);
+
 /* The layer above is told before a manager ends (clear: is_end false) so that it can end what lives on it. It returns
  * how many buffers it ended, or, asked with is_dry, how many have an access open. */
 typedef uint64_t (*dcmi_pool_end_sink)(dcmi_pool *root, bool is_dry);
