@@ -25,8 +25,6 @@
 #define CHURN_REPLACEMENTS 200000u
 #define TRAINING_STEPS     10u
 
-extern char **environ;
-
 /* ---- In the child ---- */
 
 typedef struct account_book {

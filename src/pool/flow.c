@@ -25,6 +25,7 @@ dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, u
     }
     if (locked)
         dcmi_lock_drop(&locked->lock);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a block's region is never NULL. */
     atomic_fetch_sub_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
 }
 
