@@ -253,6 +253,44 @@ TEST(raw__absurd_sizes_are_refused_without_a_limit_of_ones_own)
     manager_end(manager);
 }
 
+/* The hot path meets sizes before anything has looked at them. */
+TEST(raw__a_warm_cache_refuses_absurd_sizes_too)
+{
+    dcmem_manager *manager = cpu_manager(NULL);
+    for (uint64_t bytes = 1; bytes <= MIB; bytes *= 2)
+        release(manager, allocate(manager, bytes));
+    EXPECT_NULL(dcmem_raw_allocate(manager, 0), DCMEM_E_INVALID_ARGUMENT);
+    for (unsigned shift = 44; shift < 64; shift++) {
+        for (int more = -1; more <= 1; more++) {
+            EXPECT(dcmem_raw_allocate(manager, (1ull << shift) + (uint64_t)(int64_t)more) == NULL);
+            EXPECT_EQ(dcmem_result_class_of(dcmem_last_detail()->result), DCMEM_CLASS_RESOURCE);
+        }
+    }
+    random_source random = {1};
+    for (unsigned n = 0; n < 1000; n++)
+        EXPECT(dcmem_raw_allocate(manager, random_next(&random) | 1ull << 44) == NULL);
+    EXPECT_EQ(stats_of(manager).live_allocations, 0);
+    manager_end(manager);
+}
+
+/* A block of one size must not come back for another: each is as large as it was asked for. */
+TEST(raw__a_warm_cache_serves_every_size_around_each_class)
+{
+    dcmem_manager *manager = cpu_manager(NULL);
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t step = 64; step <= 64 * MIB; step *= 2) {
+            for (uint64_t bytes = step; bytes < 2 * step; bytes += step / 8 < 64 ? 64 : step / 8) {
+                for (int more = -1; more <= 1; more++) {
+                    void *block = allocate(manager, bytes + (uint64_t)(int64_t)more);
+                    EXPECT_GE(usable(manager, block), bytes + (uint64_t)(int64_t)more);
+                    release(manager, block);
+                }
+            }
+        }
+    }
+    manager_end(manager);
+}
+
 TEST(raw__what_is_no_alignment_is_refused)
 {
     dcmem_manager *manager = cpu_manager(NULL);

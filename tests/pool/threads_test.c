@@ -305,6 +305,42 @@ TEST(threads__a_manager_may_end_before_those_that_used_it)
     manager_end(first);
 }
 
+typedef struct leaver {
+    pthread_t thread;
+    dcmem_manager *manager;
+    pthread_barrier_t *barrier;
+} leaver;
+
+static void *
+use_and_end(void *user)
+{
+    leaver *it = user;
+    for (uint64_t bytes = 64; bytes <= 64 * KIB; bytes *= 2)
+        release(it->manager, allocate(it->manager, bytes));
+    pthread_barrier_wait(it->barrier);
+    return NULL;
+}
+
+/* A thread's end is no call on the manager, so nobody can be asked to wait for it. */
+TEST(threads__may_end_at_the_moment_when_a_manager_they_used_ends)
+{
+    for (unsigned round = 0; round < 50; round++) {
+        pthread_barrier_t barrier;
+        pthread_barrier_init(&barrier, NULL, 5);
+        dcmem_manager *manager = cpu_manager(NULL);
+        leaver leavers[4];
+        for (unsigned i = 0; i < 4; i++) {
+            leavers[i] = (leaver){.manager = manager, .barrier = &barrier};
+            EXPECT_EQ(pthread_create(&leavers[i].thread, NULL, use_and_end, &leavers[i]), 0);
+        }
+        pthread_barrier_wait(&barrier);
+        EXPECT_OK(dcmem_manager_destroy(manager));
+        for (unsigned i = 0; i < 4; i++)
+            pthread_join(leavers[i].thread, NULL);
+        pthread_barrier_destroy(&barrier);
+    }
+}
+
 /* ---- Managers that come and go ---- */
 
 static uint64_t
