@@ -150,7 +150,7 @@ dcmi_cache_end(dcmi_cache *cache) DCMI_UNCHECKED
     dcmi_pool *pool = cache->pool;
     dcmi_lock_take(&pool->caches_lock);
     dcmi_cache_seize(cache);
-    dcmi_pool_flush_cache(pool, cache, true, true);
+    dcmi_pool_flush_cache(pool, cache, true, true, false);
     unlink_cache(pool, cache);
     dcmi_pool_retire(pool, cache);
     atomic_store(&cache->identity, 0);

@@ -41,7 +41,7 @@ dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uin
 }
 
 uint64_t
-dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large)
+dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool older_half)
 {
     uint64_t bytes = 0;
     dcmi_class_range range = dcmi_class_range_of(small, large);
@@ -50,6 +50,8 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
         uint32_t count = dcmi_magazine_count(magazine);
         if (count == 0)
             continue;
+        if (older_half)
+            count = (count + 1) / 2;
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
         dcmi_magazine_remove(blocks, magazine, 0, count);
         dcmi_pool_give_blocks(pool, class, blocks, count);
@@ -96,7 +98,7 @@ reclaim_caches(dcmi_pool *pool)
     dcmi_lock_take(&pool->caches_lock);
     for (dcmi_cache *cache = pool->caches; cache; cache = cache->after) {
         dcmi_cache_seize(cache);
-        bytes += dcmi_pool_flush_cache(pool, cache, true, true);
+        bytes += dcmi_pool_flush_cache(pool, cache, true, true, false);
         dcmi_cache_release(cache);
     }
     dcmi_lock_drop(&pool->caches_lock);

@@ -174,31 +174,40 @@ take_anywhere(request *r)
     return 0;
 }
 
-/* Tight policy, after Poisson-like flushes come close together: large blocks go straight to and from the good fit. */
-static void
-learn_from_flush(request *r)
+/* Tight policy: flushes that come close together say that caching large blocks costs more memory than it saves time.
+ * They then go straight to and from the good fit for a while, four times longer each time. */
+static bool
+is_caching_dear(request *r)
 {
     dcmi_cache *cache = r->cache;
     uint64_t apart = cache->large_takes - cache->flushed_at;
     cache->flushed_at = cache->large_takes;
     if (!dcmi_pool_is_tight(r->pool) || apart >= FLUSHES_APART || dcmi_count_read(&cache->direct_left) > 0)
-        return;
+        return false;
 
     cache->direct_span = cache->direct_span ? dcmi_min(cache->direct_span * 4, DIRECT_MOST) : DIRECT_FIRST;
     atomic_store_explicit(&cache->direct_left, cache->direct_span, memory_order_relaxed);
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        if (dcmi_class_is_large(&cache->table->classes[class]))
-            dcmi_cache_revoke(cache, class);
-    }
+    return true;
 }
 
+/* Large classes keep nothing any more; their magazines are empty. */
 static void
-flush_region_kind(request *r)
+leave_large(dcmi_cache *cache)
+{
+    for (unsigned class = DCMI_FIRST_LARGE; class < DCMI_CLASS_COUNT; class++)
+        dcmi_cache_revoke(cache, class);
+}
+
+/* Cached blocks of the region's kind go back to be merged: the older halves of the magazines first, because what was
+ * freed last is soon asked for again. */
+static void
+flush_region_kind(request *r, bool older_half)
 {
     bool is_locked = dcmi_cache_own(r->cache);
-    dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large);
-    if (r->is_large)
-        learn_from_flush(r);
+    bool is_dear = r->is_large && older_half && is_caching_dear(r);
+    dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, older_half && !is_dear);
+    if (is_dear)
+        leave_large(r->cache);
     dcmi_cache_disown(r->cache, is_locked);
 
     dcmi_pool_flush_depot(r->pool, !r->is_large, r->is_large, false);
@@ -307,10 +316,12 @@ climb(request *r)
     if (address)
         return address;
 
-    flush_region_kind(r);
-    address = take_anywhere(r);
-    if (address)
-        return address;
+    for (int round = 0; round < 2; round++) {
+        flush_region_kind(r, round == 0);
+        address = take_anywhere(r);
+        if (address)
+            return address;
+    }
 
     dcmem_result result = DCMEM_OK;
     address = grow(r, &result);
