@@ -217,6 +217,12 @@ TEST(map__of_non_coherent_memory_keeps_others_out_of_the_units_that_it_flushes)
     EXPECT_OK(dcmem_access_begin(&second, view_of(buffer, 64, 32), D, DCMEM_ACCESS_WRITE, 0));
     EXPECT_OK(dcmem_access_end(&second));
     EXPECT_OK(dcmem_access_end(&first));
+
+    EXPECT_OK(dcmem_access_begin(&first, view_of(buffer, 96, 32), H, DCMEM_ACCESS_WRITE, 0));
+    EXPECT_RESULT(dcmem_access_begin(&second, view_of(buffer, 64, 32), D, DCMEM_ACCESS_WRITE, 0), DCMEM_E_BUSY);
+    EXPECT_OK(dcmem_access_begin(&second, view_of(buffer, 32, 32), D, DCMEM_ACCESS_WRITE, 0));
+    EXPECT_OK(dcmem_access_end(&second));
+    EXPECT_OK(dcmem_access_end(&first));
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     device_close(&on);
 }

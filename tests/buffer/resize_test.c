@@ -62,7 +62,11 @@ TEST(resize__keeps_every_state_of_the_shorter_size_and_adds_unwritten_bytes)
 {
     device on = device_open(&split_profile);
     dcmem_buffer *buffer = patchwork(&on, 500);
+    dcmem_stats before = stats_of(on.manager);
     EXPECT_OK(dcmem_buffer_resize(buffer, 100000));
+    dcmem_stats after = stats_of(on.manager);
+    EXPECT_EQ(after.copied_device_to_device_bytes - before.copied_device_to_device_bytes, 200);
+    EXPECT_EQ(after.copied_host_to_host_bytes - before.copied_host_to_host_bytes, 200);
     EXPECT_EQ(info_of(buffer).bytes, 100000);
     expect_patchwork(buffer);
     EXPECT_EQ(state_at(buffer, 500), DCMI_STATE_UNWRITTEN);
