@@ -174,7 +174,7 @@ raise_peak(_Atomic uint64_t *peak, uint64_t value)
 void
 dcmi_pool_note_peak(dcmi_pool *pool)
 {
-    raise_peak(&pool->out_seen, atomic_load(&pool->out_bytes));
+    raise_peak(&pool->out_seen, dcmi_pool_out_bytes(pool));
     raise_peak(&pool->root->used_peak, dcmi_pool_used(pool->root));
 }
 

@@ -10,7 +10,7 @@ owner_of(const dcmi_pool *pool, uint64_t address)
 }
 
 void
-dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, unsigned count) DCMI_UNCHECKED
+dcmi_pool_give_blocks(dcmi_pool *pool, const uint64_t *blocks, unsigned count) DCMI_UNCHECKED
 {
     dcmi_region *locked = NULL;
     for (unsigned i = 0; i < count; i++) {
@@ -26,7 +26,6 @@ dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, u
     if (locked)
         dcmi_lock_drop(&locked->lock);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a block's region is never NULL. */
-    atomic_fetch_sub_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
 }
 
 void
@@ -54,13 +53,12 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
             count = (count + 1) / 2;
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
         dcmi_magazine_remove(blocks, magazine, 0, count);
-        dcmi_pool_give_blocks(pool, class, blocks, count);
+        dcmi_pool_give_blocks(pool, blocks, count);
         bytes += count * pool->table.classes[class].bytes;
     }
     return bytes;
 }
 
-/* The depot's blocks are not out: they are counted out again before they are given back. */
 static uint64_t
 flush_class(dcmi_pool *pool, unsigned class, uint64_t most)
 {
@@ -70,8 +68,7 @@ flush_class(dcmi_pool *pool, unsigned class, uint64_t most)
         unsigned count = dcmi_depot_take(blocks, &pool->depot, class, (unsigned)dcmi_min(most - flushed, DCMI_BATCH));
         if (count == 0)
             break;
-        atomic_fetch_add_explicit(&pool->out_bytes, count * pool->table.classes[class].bytes, memory_order_relaxed);
-        dcmi_pool_give_blocks(pool, class, blocks, count);
+        dcmi_pool_give_blocks(pool, blocks, count);
         flushed += count;
     }
     return flushed * pool->table.classes[class].bytes;
@@ -118,6 +115,33 @@ dcmi_pool_reclaim(dcmi_pool *pool)
     }
     dcmi_pool_add(pool, DCMI_COUNTER_reclaims, 1);
     dcmi_pool_add(pool, DCMI_COUNTER_reclaimed_bytes, bytes);
+    return bytes;
+}
+
+uint64_t
+dcmi_pool_out_bytes(const dcmi_pool *pool)
+{
+    uint64_t out = 0;
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
+        out += atomic_load_explicit(&pool->regions[i].out_bytes, memory_order_relaxed);
+    return out;
+}
+
+uint64_t
+dcmi_pool_longest_run(const dcmi_pool *pool)
+{
+    uint64_t pages = 1;
+    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
+        pages = dcmi_max(pages, atomic_load_explicit(&pool->regions[i].longest_pages, memory_order_relaxed));
+    return pages;
+}
+
+uint64_t
+dcmi_pool_depot_bytes(const dcmi_pool *pool)
+{
+    uint64_t bytes = 0;
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+        bytes += dcmi_depot_blocks(&pool->depot, class) * pool->table.classes[class].bytes;
     return bytes;
 }
 

@@ -101,10 +101,9 @@ struct dcmi_pool {
     dcmi_shard *shards; /* the root's */
     _Atomic int64_t gauges[DCMI_GAUGE_COUNT];
     dcmi_tag_counts tags[DCMEM_TAG_LIMIT];
-    _Atomic uint64_t out_bytes; /* live blocks and those in magazines */
-    _Atomic uint64_t held;      /* from the driver */
-    _Atomic uint64_t high;      /* most that was out or asked for when the pool grew, since the last idle round */
-    _Atomic uint64_t out_seen;  /* highest out_bytes at which the peak of used bytes was looked at */
+    _Atomic uint64_t held;     /* from the driver */
+    _Atomic uint64_t high;     /* most that was out or asked for when the pool grew, since the last idle round */
+    _Atomic uint64_t out_seen; /* highest bytes out at which the peak of used bytes was looked at */
     _Atomic uint64_t used_peak;
     _Atomic uint64_t hits_seen; /* most that a snapshot has told */
     _Atomic uint64_t magazine_seen;
@@ -189,7 +188,7 @@ dcmem_result dcmi_pool_release_all(dcmi_pool *pool);
 /* ---- flow.c: blocks between magazines, depot and regions ---- */
 
 /* Gives blocks back to their regions. */
-void dcmi_pool_give_blocks(dcmi_pool *pool, unsigned class, const uint64_t *blocks, unsigned count);
+void dcmi_pool_give_blocks(dcmi_pool *pool, const uint64_t *blocks, unsigned count);
 
 /* Takes `count` blocks from the `first` oldest on out of a magazine. */
 void dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uint32_t count);
@@ -209,6 +208,13 @@ uint64_t dcmi_pool_trim(dcmi_pool *root, uint64_t keep_bytes, dcmem_result *fail
 
 /* One step of the same, at most about `bytes`; 0 when nothing is left to give back. */
 uint64_t dcmi_pool_trim_step(dcmi_pool *root, uint64_t bytes, dcmem_result *failed);
+
+/* Bytes that the regions have given out: live, in magazines, in the depot; and those in the depot alone. */
+uint64_t dcmi_pool_out_bytes(const dcmi_pool *pool);
+uint64_t dcmi_pool_depot_bytes(const dcmi_pool *pool);
+
+/* Pages of the longest run that was ever given out. */
+uint64_t dcmi_pool_longest_run(const dcmi_pool *pool);
 
 /* Free bytes that need no driver call, of one pool, caches not counted; the largest of them if asked. */
 uint64_t dcmi_pool_free_bytes(dcmi_pool *pool, uint64_t *out_largest);

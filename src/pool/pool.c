@@ -267,7 +267,6 @@ reset_parts(dcmi_pool *pool)
     memset(&pool->retired, 0, sizeof pool->retired);
     memset((void *)pool->gauges, 0, sizeof pool->gauges);
     memset((void *)pool->tags, 0, sizeof pool->tags);
-    atomic_store(&pool->out_bytes, 0);
     atomic_store(&pool->high, 0);
     atomic_store(&pool->out_seen, 0);
     atomic_store(&pool->used_peak, 0);

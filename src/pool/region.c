@@ -48,6 +48,7 @@ dcmi_region_reset(dcmi_region *region)
     region->slab_high = 1;
     region->spare_slab = 0;
     region->slab_free_bytes = 0;
+    atomic_store(&region->out_bytes, 0);
     region->idle_low_pages = 0;
     memset(region->partial, 0, sizeof region->partial);
     memset(region->empty_slabs, 0, sizeof region->empty_slabs);
@@ -200,6 +201,14 @@ take_from_slabs(uint64_t *out, dcmi_region *region, unsigned class, unsigned cou
 /* ---- Runs of pages ---- */
 
 static void
+out_change(dcmi_region *region, uint64_t bytes)
+{
+    /* Written under the lock, read without it. */
+    uint64_t out = atomic_load_explicit(&region->out_bytes, memory_order_relaxed);
+    atomic_store_explicit(&region->out_bytes, out + bytes, memory_order_relaxed);
+}
+
+static void
 note_low(dcmi_region *region)
 {
     if (region->fit.free_pages < region->idle_low_pages)
@@ -212,6 +221,8 @@ take_run(dcmi_region *region, uint64_t pages, uint64_t align_pages, unsigned kin
     uint32_t span = dcmi_fit_take(&region->fit, pages, align_pages);
     if (!span)
         return 0;
+    if (pages > atomic_load_explicit(&region->longest_pages, memory_order_relaxed))
+        atomic_store_explicit(&region->longest_pages, pages, memory_order_relaxed);
     uint64_t address = dcmi_span_address(&region->fit.spans[span]);
     dcmi_page_set(dcmi_map_page(region->map, address), region->id << DCMI_OWNER_BITS | span, kind);
     return address;
@@ -228,6 +239,7 @@ dcmi_region_take(uint64_t *out, dcmi_region *region, unsigned class, unsigned co
         out[0] = take_run(region, of->bytes / DCMI_PAGE, 1, of->kind);
         taken = out[0] != 0;
     }
+    out_change(region, taken * of->bytes);
     note_low(region);
     return taken;
 }
@@ -236,6 +248,8 @@ uint64_t
 dcmi_region_take_pages(dcmi_region *region, uint64_t pages, uint64_t align_pages)
 {
     uint64_t address = take_run(region, pages, align_pages, DCMI_PAGE_DIRECT);
+    if (address)
+        out_change(region, pages << DCMI_PAGE_SHIFT);
     note_low(region);
     return address;
 }
@@ -245,7 +259,11 @@ dcmi_region_give(dcmi_region *region, uint64_t address)
 {
     dcmi_page *page = dcmi_map_page(region->map, address);
     uint32_t owner = atomic_load_explicit(&page->owner, memory_order_relaxed) & DCMI_OWNER_MASK;
-    if (dcmi_page_is_slab(atomic_load_explicit(&page->kind, memory_order_relaxed))) {
+    unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
+    uint64_t bytes = kind == DCMI_PAGE_DIRECT ? (uint64_t)region->fit.spans[owner].pages << DCMI_PAGE_SHIFT
+                                              : region->table->classes[dcmi_page_class(kind)].bytes;
+    out_change(region, -bytes);
+    if (dcmi_page_is_slab(kind)) {
         slab_give(region, owner, address);
         return;
     }

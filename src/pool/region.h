@@ -45,6 +45,8 @@ typedef struct dcmi_region {
     uint32_t slab_capacity;
     uint32_t slab_high;
     uint32_t spare_slab;
+    _Atomic uint64_t longest_pages;     /* of any run there ever was */
+    _Atomic uint64_t out_bytes;         /* of blocks that are not here: live, in magazines, in the depot */
     uint64_t slab_free_bytes;           /* free blocks within slabs */
     uint32_t partial[DCMI_CLASS_COUNT]; /* slabs with free blocks */
     uint32_t empty_slabs[DCMI_CLASS_COUNT];

@@ -32,12 +32,6 @@ typedef struct request {
 
 /* ---- Figures ---- */
 
-static void
-out_add(dcmi_pool *pool, uint64_t bytes)
-{
-    atomic_fetch_add_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
-}
-
 /* Before the allocation is counted, as the other ways are: what a snapshot sees is then at most too few hits. */
 static void
 count_miss(const request *r)
@@ -73,7 +67,6 @@ take_direct(request *r, dcmi_region *region)
     if (!address)
         return 0;
 
-    out_add(r->pool, r->pages << DCMI_PAGE_SHIFT);
     uint64_t slack = mark_direct(r, address);
     bool is_locked = dcmi_cache_own(r->cache);
     count_miss(r);
@@ -100,8 +93,6 @@ fetch(uint64_t *blocks, request *r, dcmi_region *region, unsigned most)
     }
     if (count > 0 && !r->met_driver)
         dcmi_count_add(is_from_depot ? &r->cache->depot_hits : &r->cache->fit_hits, 1);
-    if (count > 0)
-        out_add(pool, count * pool->table.classes[r->class].bytes);
     return count;
 }
 
@@ -228,29 +219,38 @@ raise_high(_Atomic uint64_t *high, uint64_t value)
         ;
 }
 
-/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new, once a growth would
- * pass what was ever needed by a share. So fragmentation costs address space and a little time, not memory. Against the
+/* By how much a growth would pass what was ever needed plus a share; *out_missing is what it would bring. Against the
  * most that was needed, not what is needed now: a program that repeats itself then settles. */
-static void
-recycle(request *r)
+static uint64_t
+surplus_of_growth(request *r, uint64_t *out_missing)
 {
     dcmi_pool *pool = r->pool;
-    if (!pool->is_divisible || !r->is_large)
-        return;
     dcmi_region *region = home(r);
     uint64_t need = r->pages << DCMI_PAGE_SHIFT;
     dcmi_lock_take(&region->lock);
     uint64_t tail = dcmi_fit_tail_pages(&region->fit) << DCMI_PAGE_SHIFT;
     dcmi_lock_drop(&region->lock);
 
-    raise_high(&pool->high, atomic_load_explicit(&pool->out_bytes, memory_order_relaxed) + need);
+    raise_high(&pool->high, dcmi_pool_out_bytes(pool) + need);
     uint64_t high = atomic_load_explicit(&pool->high, memory_order_relaxed);
     uint64_t share = dcmi_pool_is_tight(pool) ? TIGHT_SHARE : LOOSE_SHARE;
     uint64_t missing = dcmi_less(need, tail);
     uint64_t held = atomic_load_explicit(&pool->held, memory_order_relaxed);
-    uint64_t surplus = dcmi_less(held + missing, high + high / share);
+    *out_missing = missing;
+    return dcmi_less(held + missing, high + high / share);
+}
+
+/* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new. So fragmentation costs
+ * address space and a little time, not memory. */
+static void
+recycle(request *r)
+{
+    if (!r->pool->is_divisible || !r->is_large)
+        return;
+    uint64_t missing;
+    uint64_t surplus = surplus_of_growth(r, &missing);
     if (surplus > 0)
-        (void)dcmi_pool_recycle(pool, region, dcmi_min(surplus, missing));
+        (void)dcmi_pool_recycle(r->pool, home(r), dcmi_min(surplus, missing));
 }
 
 static uint64_t
@@ -318,10 +318,16 @@ climb(request *r)
 
     for (int round = 0; round < 2; round++) {
         flush_region_kind(r, round == 0);
-        address = take_anywhere(r);
+        address = take_from(r, home(r));
         if (address)
             return address;
     }
+    /* Arenas keep threads apart, so others' are asked only once growing would hold too much. */
+    uint64_t missing;
+    if (surplus_of_growth(r, &missing) > 0)
+        address = take_anywhere(r);
+    if (address)
+        return address;
 
     dcmem_result result = DCMEM_OK;
     address = grow(r, &result);
@@ -382,7 +388,7 @@ after_take(request *r)
     }
     /* Looking at every cache is dear: the peak is looked at when more is out than ever, by a 64th of it. */
     uint64_t seen = atomic_load_explicit(&pool->out_seen, memory_order_relaxed);
-    if (atomic_load_explicit(&pool->out_bytes, memory_order_relaxed) > seen + seen / 64)
+    if (dcmi_pool_out_bytes(pool) > seen + seen / 64)
         dcmi_pool_note_peak(pool);
 }
 
@@ -435,10 +441,8 @@ shed(dcmi_pool *pool, unsigned class, dcmi_magazine *magazine)
     uint32_t older = count / 2 + (count & 1);
     uint64_t blocks[DCMI_MAGAZINE_ROOM];
     dcmi_magazine_remove(blocks, magazine, 0, older);
-    if (dcmi_depot_put(&pool->depot, class, blocks, older))
-        atomic_fetch_sub_explicit(&pool->out_bytes, older * pool->table.classes[class].bytes, memory_order_relaxed);
-    else
-        dcmi_pool_give_blocks(pool, class, blocks, older);
+    if (!dcmi_depot_put(&pool->depot, class, blocks, older))
+        dcmi_pool_give_blocks(pool, blocks, older);
 }
 
 static bool
@@ -462,7 +466,7 @@ keep_idle_limit(dcmi_pool *pool, bool is_large)
     uint64_t out = 0;
     for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
         dcmi_pool *of_kind = atomic_load(&pool->root->of_kind[kind]);
-        out += of_kind ? atomic_load_explicit(&of_kind->out_bytes, memory_order_relaxed) : 0;
+        out += of_kind ? dcmi_pool_out_bytes(of_kind) - dcmi_pool_depot_bytes(of_kind) : 0;
     }
     uint64_t surplus = dcmi_less(dcmi_less(reserved, out), pool->idle_limit_bytes);
     if (surplus == 0)
@@ -502,7 +506,7 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
     dcmi_cache_disown(cache, is_locked);
 
     if (!is_in)
-        dcmi_pool_give_blocks(pool, class, &entry.address, 1);
+        dcmi_pool_give_blocks(pool, &entry.address, 1);
     keep_idle_limit(pool, is_large);
 }
 
@@ -517,7 +521,6 @@ give_run(dcmi_pool *pool, uint64_t address)
     uint64_t bytes = (uint64_t)dcmi_region_span(region, owner)->pages << DCMI_PAGE_SHIFT;
     dcmi_region_give(region, address);
     dcmi_lock_drop(&region->lock);
-    atomic_fetch_sub_explicit(&pool->out_bytes, bytes, memory_order_relaxed);
     return bytes;
 }
 
@@ -533,29 +536,6 @@ give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack
     dcmi_count_add(&cache->direct_slack_given, slack);
     dcmi_cache_disown(cache, is_locked);
     keep_idle_limit(pool, true);
-}
-
-/* In a thread that has no cache because the host has no memory for one: straight back, counted with the caches that
- * ended. Giving must not need memory: whoever gives a block has nobody to hand it back to. */
-static void
-give_uncached(dcmi_pool *pool, unsigned class, uint64_t address, uint16_t mark)
-{
-    uint64_t run_bytes = 0;
-    if (class == DCMI_CLASS_NONE)
-        run_bytes = give_run(pool, address);
-    else
-        dcmi_pool_give_blocks(pool, class, &address, 1);
-
-    dcmi_lock_take(&pool->caches_lock);
-    if (class == DCMI_CLASS_NONE) {
-        pool->retired.direct_gives++;
-        pool->retired.direct_bytes_given += run_bytes;
-        pool->retired.direct_slack_given += mark - 1u;
-    } else {
-        pool->retired.classes[class].given.blocks++;
-        pool->retired.classes[class].given.marks += mark;
-    }
-    dcmi_lock_drop(&pool->caches_lock);
 }
 
 /* The live mark of the block that begins at `address`, or NULL where none can begin; *out_class is its class. */
@@ -600,11 +580,8 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
 
     if (pool->has_exact_peaks)
         atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
-    if (!cache) {
-        give_uncached(pool, class, address, was_live);
-        return DCMEM_OK;
-    }
-    uint32_t weight = timing_weight(cache, class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given);
+    const dcmi_count *tally = class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given;
+    uint32_t weight = timing_weight(cache, tally);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     if (class == DCMI_CLASS_NONE)
         give_direct(pool, cache, address, was_live - 1u);
@@ -626,19 +603,20 @@ slab_block(dcmi_pool *pool, uint64_t address, uint64_t block_bytes)
     return begin + (address - begin) / block_bytes * block_bytes;
 }
 
-/* The nearest page at or below with an entry: pages inside a run have none, so in a live run it is its first. */
+/* The nearest page at or below with an entry: pages inside a run have none, so in a live run it is its first. No
+ * further away than the longest run there ever was. */
 static uint64_t
 run_start(dcmi_pool *pool, uint64_t address)
 {
-    for (uint64_t at = dcmi_round_down(address, DCMI_PAGE);; at -= DCMI_PAGE) {
+    uint64_t at = dcmi_round_down(address, DCMI_PAGE);
+    for (uint64_t pages = dcmi_pool_longest_run(pool); pages > 0 && at > 0; pages--, at -= DCMI_PAGE) {
         dcmi_cell cell = dcmi_map_cell(&pool->map, at);
         if (!cell.leaf)
             return 0;
         if (atomic_load_explicit(&dcmi_cell_page(cell)->kind, memory_order_relaxed))
             return at;
-        if (at == 0)
-            return 0;
     }
+    return 0;
 }
 
 static bool
