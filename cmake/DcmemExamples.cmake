@@ -2,7 +2,7 @@
 foreach(source ${DCMEM_EXAMPLES})
     cmake_path(GET source STEM LAST_ONLY name)
     cmake_path(GET source EXTENSION extension)
-    if(extension STREQUAL ".cpp" AND NOT DCMEM_CXX)
+    if(extension STREQUAL ".cpp" AND NOT has_cxx)
         continue()
     endif()
     add_executable(example-${name} ${source})

@@ -36,7 +36,7 @@ foreach(source ${test_sources})
     cmake_path(GET source EXTENSION extension)
     cmake_path(GET source PARENT_PATH folder)
     cmake_path(GET folder FILENAME area)
-    if(extension STREQUAL ".cpp" AND NOT DCMEM_CXX)
+    if(extension STREQUAL ".cpp" AND NOT has_cxx)
         continue()
     endif()
     # What tests parts of the program needs the program.
