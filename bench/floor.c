@@ -77,9 +77,9 @@ bench_floor_open(void)
     void **blocks = reserve((uint64_t)CLASSES * SHARED_MOST * sizeof *blocks);
     if (!space || !page_class || !blocks)
         return false;
-    for (unsigned class = 0; class < CLASSES; class ++) {
+    for (unsigned class = 0; class < CLASSES; class++) {
         pthread_spin_init(&shared[class].lock, PTHREAD_PROCESS_PRIVATE);
-        shared[class].blocks = blocks + (size_t) class * SHARED_MOST;
+        shared[class].blocks = blocks + (size_t)class * SHARED_MOST;
     }
     pthread_spin_init(&arena_lock, PTHREAD_PROCESS_PRIVATE);
     arena = space;
@@ -92,7 +92,7 @@ lists_open(void)
     ready_list *fresh = reserve(CLASSES * sizeof *fresh);
     if (!fresh)
         return false;
-    for (unsigned class = 0; class < CLASSES; class ++) {
+    for (unsigned class = 0; class < CLASSES; class++) {
         uint64_t most = LIST_BYTES / bytes_of(class);
         fresh[class].most = most < 1 ? 1 : most > LIST_MOST ? LIST_MOST : (uint32_t)most;
     }
@@ -192,7 +192,7 @@ bench_floor_thread_end(void)
 {
     if (!lists)
         return;
-    for (unsigned class = 0; class < CLASSES; class ++) {
+    for (unsigned class = 0; class < CLASSES; class++) {
         shared_list *to = &shared[class];
         pthread_spin_lock(&to->lock);
         for (; lists[class].count && to->count < SHARED_MOST; lists[class].count--)

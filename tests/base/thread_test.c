@@ -87,9 +87,9 @@ static _Atomic uint32_t order_count;
 
 /* clang-format off */
 SINK(0) SINK(1) SINK(2) SINK(3)
-/* clang-format on */
+    /* clang-format on */
 
-TEST(thread__an_end_is_told_in_the_ending_thread_from_level_0_to_3)
+    TEST(thread__an_end_is_told_in_the_ending_thread_from_level_0_to_3)
 {
     visitor one = {0};
     atomic_store(&order_count, 0);

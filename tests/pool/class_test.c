@@ -169,8 +169,8 @@ TEST(class__slabs_are_filled_without_a_rest)
             continue;
         }
         EXPECT(class->slab_pages >= 4 && class->slab_pages <= 16);
-        EXPECT_EQ((uint64_t) class->slab_pages * DCMI_PAGE % class->bytes, 0);
-        EXPECT_EQ(dcmi_slab_blocks(class) * class->bytes, (uint64_t) class->slab_pages * DCMI_PAGE);
+        EXPECT_EQ((uint64_t)class->slab_pages * DCMI_PAGE % class->bytes, 0);
+        EXPECT_EQ(dcmi_slab_blocks(class) * class->bytes, (uint64_t)class->slab_pages * DCMI_PAGE);
         EXPECT(dcmi_slab_blocks(class) >= 1 && dcmi_slab_blocks(class) <= DCMI_SLAB_MOST_BLOCKS);
         EXPECT_LE(class->bytes, DCMI_SMALL_LARGEST);
     }

@@ -35,7 +35,7 @@ TEST(depot__an_empty_one_gives_nothing)
 {
     dcmi_depot *depot = depot_open();
     uint64_t out[DCMI_BATCH];
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class ++) {
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         EXPECT_EQ(dcmi_depot_take(out, depot, class, DCMI_BATCH), 0);
         EXPECT_EQ(dcmi_depot_blocks(depot, class), 0);
         EXPECT_EQ(dcmi_depot_surplus(depot, class), 0);

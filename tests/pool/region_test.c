@@ -88,7 +88,7 @@ take_one(fixture *it, unsigned class)
 
 TEST(region__a_slabs_blocks_fill_its_pages_and_do_not_overlap)
 {
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class ++) {
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         fixture *it = open_with(64);
         const dcmi_class *of = &it->table.classes[class];
         unsigned blocks = of->is_slab ? dcmi_slab_blocks(of) : 0;
@@ -182,7 +182,7 @@ TEST(region__settle_keeps_slabs_that_are_in_use)
 TEST(region__without_pages_there_are_no_blocks)
 {
     fixture *it = open_with(0);
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class ++)
+    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
         EXPECT_EQ(take_one(it, class), 0);
     EXPECT_EQ(take_pages(it, 1, 1), 0);
     close_it(it);
