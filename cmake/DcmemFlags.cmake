@@ -76,7 +76,9 @@ function(dcmem_shared target)
     target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:dcmem-flags>)
     target_link_options(${target} PRIVATE
         -Wl,--version-script=${script} -Wl,-Bsymbolic -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
-        -Wl,-z,nodelete)
+        -Wl,-z,nodelete
+        # Nothing may be left for others to bring, but what sanitizers bring with the program.
+        $<$<STREQUAL:${DCMEM_SANITIZE},>:-Wl,-z,defs>)
     target_include_directories(${target} INTERFACE
         $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endfunction()
