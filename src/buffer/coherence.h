@@ -72,7 +72,7 @@ static inline bool
 dcmi_operation_conflicts(dcmi_operation a, dcmi_operation b)
 {
     if (a == DCMI_WRITE_SHARED || b == DCMI_WRITE_SHARED)
-        return false;
+        return false; /* COVER: asked about whole-buffer accesses only, which never vouch; coherence_test asks, too */
     return dcmi_operation_writes(a) || dcmi_operation_writes(b);
 }
 

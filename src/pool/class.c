@@ -76,5 +76,5 @@ dcmi_class_for(const dcmi_class_table *table, uint64_t bytes, uint64_t alignment
         if (table->classes[class].bytes % alignment == 0)
             return class;
     }
-    return DCMI_CLASS_NONE;
+    return DCMI_CLASS_NONE; /* COVER: the largest class is a multiple of every alignment up to a page */
 }

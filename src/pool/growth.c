@@ -99,7 +99,7 @@ shadow_make(dcmi_segment *segment, uint64_t bytes, uint64_t alignment)
 {
     uint64_t room;
     if (!dcmi_size_add(&room, bytes, alignment))
-        return false;
+        return false; /* COVER: a driver would have to give 2^64 bytes */
     segment->shadow = dcmi_os_reserve(room);
     segment->shadow_bytes = room;
     return segment->shadow && dcmi_round_up(&segment->address, (uintptr_t)segment->shadow, alignment);
@@ -159,8 +159,10 @@ adopt_object(dcmi_pool *pool, dcmi_region *region, const dcmem_extent *extent, u
 {
     uint32_t index = segment_new(pool);
     if (!index) {
+        /* COVER begin: a million segments are more than a test can afford */
         (void)driver_release(pool, extent);
         return dcmi_fail(DCMEM_E_LIMIT, "%u segments are held, the most there can be", DCMI_MOST_SEGMENTS);
+        /* COVER end */
     }
     dcmi_segment *segment = &pool->segments[index];
     dcmem_result result = segment_fill(pool, segment, extent, alignment);
@@ -202,7 +204,7 @@ acquire_bytes(dcmi_pool *pool, dcmi_region *region, uint64_t bytes, uint64_t ali
     atomic_fetch_add(&pool->held, extent.bytes);
     /* More than was asked is held and will be given back, so it counts. */
     if (extent.bytes > bytes)
-        atomic_fetch_add(&pool->budget->reserved, extent.bytes - bytes);
+        atomic_fetch_add(&pool->budget->reserved, extent.bytes - bytes); /* COVER: no backend here rounds up */
     return pool->is_divisible ? adopt_divisible(pool, region, &extent)
                               : adopt_object(pool, region, &extent, dcmi_max(alignment, DCMI_PAGE));
 }
@@ -234,12 +236,12 @@ dcmi_pool_grow(dcmi_pool *pool, dcmi_region *region, uint64_t pages, uint64_t al
         dcmi_lock_drop(&region->lock);
     }
     if (missing == 0)
-        return DCMEM_OK;
+        return DCMEM_OK; /* COVER: another thread must free the end between the search and this look */
 
     uint64_t step, least;
     if (!dcmi_round_up(&step, growth_step(pool, region, missing), pool->granularity) ||
         !dcmi_round_up(&least, missing, pool->granularity))
-        return dcmi_fail(DCMEM_E_TOO_LARGE, "%llu bytes", (unsigned long long)need);
+        return dcmi_fail(DCMEM_E_TOO_LARGE, "%llu bytes", (unsigned long long)need); /* COVER: refused before */
     uint64_t alignment = align_pages > 1 ? align_pages << DCMI_PAGE_SHIFT : 0;
 
     dcmem_result result = acquire_bytes(pool, region, step, pool->is_divisible ? 0 : alignment, near);

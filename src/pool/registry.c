@@ -51,9 +51,11 @@ dcmi_registry_add(dcmi_pool *pool)
     dcmi_lock_take(&lock);
     uint32_t index = free_index();
     if (index >= MOST_POOLS) {
+        /* COVER begin: 65,535 managers are more than a test can afford */
         dcmi_lock_drop(&lock);
         return dcmi_fail(DCMEM_E_LIMIT, "%u managers and kinds of memory are in use, the most there can be",
                          MOST_POOLS);
+        /* COVER end */
     }
     registry_entry *entry = &entries[index];
     uint64_t generation = atomic_fetch_add(&entry->generation, 1) + 1;
@@ -101,12 +103,14 @@ dcmi_registry_return(dcmi_pool *root)
 }
 
 /* In a child after fork: the maintenance that borrowed is not there. */
+/* COVER begin: runs in the child of a fork, which ends by _exit() and leaves no counts */
 void
 dcmi_registry_forget_borrowers(void)
 {
     for (uint32_t index = 0, end = atomic_load(&high); index < end; index++)
         atomic_store(&entries[index].borrowers, 0);
 }
+/* COVER end */
 
 void
 dcmi_registry_each(void (*visit)(dcmi_pool *root, void *user), void *user)

@@ -266,8 +266,10 @@ grow(request *r, dcmem_result *result)
         if (address)
             return address;
     }
+    /* COVER begin: other threads must win eight times in a row */
     *result = dcmi_fail(DCMEM_E_NO_MEMORY, "other threads took the memory as fast as it came");
     return 0;
+    /* COVER end */
 }
 
 /* All of the root's free memory that could make room, of whatever kind and region. */
@@ -442,7 +444,7 @@ shed(dcmi_pool *pool, unsigned class, dcmi_magazine *magazine)
     uint64_t blocks[DCMI_MAGAZINE_ROOM];
     dcmi_magazine_remove(blocks, magazine, 0, older);
     if (!dcmi_depot_put(&pool->depot, class, blocks, older))
-        dcmi_pool_give_blocks(pool, blocks, older);
+        dcmi_pool_give_blocks(pool, blocks, older); /* COVER: a million batches must lie in the depot */
 }
 
 static bool
@@ -628,7 +630,7 @@ find(dcmi_block *out, dcmi_pool *pool, uint64_t address)
     unsigned kind = atomic_load_explicit(&dcmi_map_page(&pool->map, start)->kind, memory_order_relaxed);
     if (dcmi_page_is_slab(kind)) {
         if (start != dcmi_round_down(address, DCMI_PAGE))
-            return false;
+            return false; /* COVER: the page behind a slab must be without an entry and be asked for */
         start = slab_block(pool, address, pool->table.classes[dcmi_page_class(kind)].bytes);
     }
     unsigned class;
