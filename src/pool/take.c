@@ -16,7 +16,7 @@
 #define FLUSHES_APART  2000u   /* tight policy: flushes nearer than this say that caching costs memory */
 #define DIRECT_FIRST   100000u /* large gives for which it is then left */
 #define DIRECT_MOST    (1u << 30)
-#define LOOSE_SHARE    7u /* what is held beyond 1/7 over the most that was ever needed is recycled */
+#define LOOSE_SHARE    5u /* what is held beyond 1/5 over the most that was ever needed is recycled */
 #define TIGHT_SHARE    6u
 
 typedef struct request {
