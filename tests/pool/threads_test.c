@@ -375,6 +375,7 @@ LONG_TEST(threads__10000_managers_leave_no_resident_memory_behind)
 
 TEST(threads__200_managers_live_at_once)
 {
+    SKIP_UNDER_VALGRIND();
     static dcmem_manager *managers[200];
     for (unsigned i = 0; i < 200; i++)
         managers[i] = cpu_manager(NULL);
