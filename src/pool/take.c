@@ -17,7 +17,7 @@
 #define DIRECT_FIRST   100000u /* large gives for which it is then left */
 #define DIRECT_MOST    (1u << 30)
 #define LOOSE_SHARE    5u /* what is held beyond 1/5 over the most that was ever needed is recycled */
-#define TIGHT_SHARE    6u
+#define TIGHT_SHARE    10u
 
 typedef struct request {
     dcmi_pool *pool;
