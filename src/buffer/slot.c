@@ -223,7 +223,7 @@ relax(uint32_t spin)
     } else if (spin < 2 * SPINS)
         sched_yield();
     else
-        dcmi_os_sleep(&nothing, 0, 50 * 1000);
+        dcmi_os_sleep(&nothing, 0, 50 * 1000); /* COVER: another thread must be in between for very long */
 }
 
 /* The half of the word in which everything but the generation is. */

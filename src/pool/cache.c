@@ -221,7 +221,7 @@ dcmi_cache_seize(dcmi_cache *cache) DCMI_UNCHECKED
         dcmi_os_fence_all();
 #endif
     while (atomic_load_explicit(&cache->busy, memory_order_seq_cst))
-        sched_yield();
+        sched_yield(); /* COVER: the owner must be in the middle of a hit in that very moment */
 }
 
 void
