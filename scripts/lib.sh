@@ -9,10 +9,11 @@ export LC_ALL=C # numbers with points, messages as they are documented
 
 # One list per purpose.
 packages_build="gcc libc6-dev cmake ninja-build zlib1g-dev"
-packages_test="g++ libcmocka-dev pkg-config binutils"
+packages_test="g++ libcmocka-dev pkg-config binutils mandoc"
 packages_peers="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 packages_clang="clang llvm"
-packages_lint="clang-format clang-tidy cppcheck shellcheck mandoc git"
+packages_lint="clang-format clang-tidy shellcheck"
+packages_report="python3" # for bench/compare and bench/report
 packages_valgrind="valgrind"
 
 say() {
@@ -39,7 +40,7 @@ is_installed() {
     esac
     # Not from a package, but there.
     case $1 in
-    gcc | g++ | cmake | clang | valgrind | mandoc | cppcheck | shellcheck | git) command -v "$1" >/dev/null ;;
+    gcc | g++ | cmake | clang | valgrind | mandoc | shellcheck | python3) command -v "$1" >/dev/null ;;
     ninja-build) command -v ninja >/dev/null ;;
     pkg-config) command -v pkg-config >/dev/null ;;
     binutils) command -v nm >/dev/null && command -v readelf >/dev/null ;;

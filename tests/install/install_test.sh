@@ -27,7 +27,7 @@ compile() {
 }
 
 test_cmake_finds_the_package_and_links_both_libraries() {
-    cmake -S "$outside" -B outside -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
+    cmake -G Ninja -S "$outside" -B outside -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
     cmake --build outside
     ./outside/use-shared
     ./outside/use-static
@@ -36,7 +36,7 @@ test_cmake_finds_the_package_and_links_both_libraries() {
 }
 
 test_cmake_refuses_another_minor_version() {
-    expect_failure cmake -S "$outside" -B other -DCMAKE_PREFIX_PATH="$prefix" -DWANTED=0.0.1
+    expect_failure cmake -G Ninja -S "$outside" -B other -DCMAKE_PREFIX_PATH="$prefix" -DWANTED=0.0.1
     expect_said "0.0.1"
 }
 
