@@ -11,10 +11,10 @@ export LC_ALL=C # numbers with points, messages as they are documented
 packages_build="gcc libc6-dev cmake ninja-build zlib1g-dev"
 packages_test="g++ libcmocka-dev pkg-config binutils mandoc"
 packages_peers="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
-packages_clang="clang llvm"
+packages_clang="clang llvm libclang-rt-dev"
 packages_lint="clang-format clang-tidy shellcheck"
 packages_report="python3" # for bench/compare and bench/report
-packages_valgrind="valgrind"
+packages_valgrind="valgrind libc6-dbg"
 
 say() {
     printf '%s\n' "$*"
