@@ -1,7 +1,7 @@
 /* fail.c: results, their names, and the detail of this thread's last failure.
  *
- * The detail is ordinary thread-local storage, not initial-exec: it is touched on failures only, and the library's
- * initial-exec storage must stay small enough for dlopen. */
+ * The detail is not initial-exec, but the loader puts all of a library's thread-local storage where its initial-exec
+ * part must be: with the detail that is 272 bytes, which dlopen has to find. */
 #include "base/fail.h"
 
 #include <dcmem/backend.h>
