@@ -2,7 +2,7 @@
  *
  * Learn it in this order: manager.h (one device and its pool), buffer.h (bytes on both sides, never stale), memory.h
  * (raw blocks, for adaptors), stats.h (what happened), result.h and log.h (what went wrong). Those who write backends
- * or tests also include dcmem/backend.h and dcmem/testing.h. */
+ * or tests also include dcmem/backend.h, dcmem/testing.h and dcmem/runner.h. */
 #ifndef DCMEM_DCMEM_H
 #define DCMEM_DCMEM_H
 
