@@ -273,6 +273,78 @@ DCMEM_API dcmem_result dcmem_fake_verify(dcmem_fake *fake);
 DCMEM_API uint64_t dcmem_fake_live_bytes(dcmem_fake *fake);
 DCMEM_API uint64_t dcmem_fake_live_extents(dcmem_fake *fake);
 
+/* ---- Gates ---- */
+
+/* What a fake is below the pool, a gate is above it: it is asked before the calls of the program itself.
+ *
+ * operation, what it fails with (OK: it cannot, the gate is only told). Beside the calls of their names: allocate is
+ * dcmem_buffer_create(), free its end, with the manager's too; access_host and access_device dcmem_access_begin() by
+ * side; access_end also unmap; read and write are dcmem_buffer_copy_out() and dcmem_buffer_copy_in(). Calls that are
+ * made of others ask as those do: create_from as allocate and write, raw_reallocate, where the block moves, as
+ * raw_allocate, raw_copy and raw_free, too. */
+#define DCMEM_GATE_OPERATIONS(X)                                                                                       \
+    X(allocate, E_NO_MEMORY)                                                                                           \
+    X(import, E_NO_HOST_MEMORY)                                                                                        \
+    X(free, OK)                                                                                                        \
+    X(resize, E_NO_MEMORY)                                                                                             \
+    X(pin, E_LIMIT)                                                                                                    \
+    X(access_host, E_DRIVER)                                                                                           \
+    X(access_device, E_DRIVER)                                                                                         \
+    X(access_end, E_DRIVER)                                                                                            \
+    X(map, E_NO_HOST_MEMORY)                                                                                           \
+    X(read, E_DRIVER)                                                                                                  \
+    X(write, E_DRIVER)                                                                                                 \
+    X(copy, E_DRIVER)                                                                                                  \
+    X(fill, E_DRIVER)                                                                                                  \
+    X(prefetch, E_DRIVER)                                                                                              \
+    X(synchronize, E_DRIVER)                                                                                           \
+    X(mark_dirty, E_DRIVER)                                                                                            \
+    X(invalidate, E_DRIVER)                                                                                            \
+    X(raw_allocate, E_NO_MEMORY)                                                                                       \
+    X(raw_reallocate, E_NO_MEMORY)                                                                                     \
+    X(raw_free, OK)                                                                                                    \
+    X(raw_read, E_DRIVER)                                                                                              \
+    X(raw_write, E_DRIVER)                                                                                             \
+    X(raw_copy, E_DRIVER)                                                                                              \
+    X(raw_set, E_DRIVER)
+
+typedef enum dcmem_gate_operation {
+#define DCMEM_X(name, fitting) DCMEM_GATE_##name,
+    DCMEM_GATE_OPERATIONS(DCMEM_X)
+#undef DCMEM_X
+        DCMEM_GATE_OPERATION_COUNT
+} dcmem_gate_operation;
+
+/* What a call is asked for. Fields that an operation has no use for are 0. */
+typedef struct dcmem_gate_call {
+    dcmem_gate_operation operation;
+    uint32_t thread; /* small number of the calling thread, as in dcmem_call */
+    dcmem_manager *manager;
+    dcmem_buffer *buffer; /* NULL for raw memory and for what is yet to be made; of free: a name, no longer alive */
+    dcmem_buffer *from;   /* copy: the other buffer */
+    const void *address;  /* of raw memory; import: the caller's memory */
+    uint64_t offset;      /* of the view */
+    uint64_t bytes;       /* of the view or range; resize, raw_reallocate: the new size; pin, raw_free: 0 */
+    dcmem_tag tag;        /* the buffer's */
+    dcmem_kind kind;      /* the buffer's */
+    dcmem_result result;  /* what fits the operation; DCMEM_OK: it cannot fail */
+} dcmem_gate_call;
+
+/* Asked with no lock held, once the call's handles are known to be alive and before anything is done. Something else
+ * than DCMEM_OK is what the call fails with; dcmem_backend_fail() may say why. It may call dcmem: it is not asked about
+ * what it calls itself. */
+typedef dcmem_result (*dcmem_gate)(void *user, const dcmem_gate_call *call);
+
+/* Sets the manager's gate, or with NULL takes it away; the manager's end does so, too. A copy between buffers of two
+ * managers asks both gates. While a manager has one, its threads' fast paths are closed.
+ * Threads: any; a call that is running may still ask the old one. Errors: DCMEM_E_STALE_MANAGER,
+ * DCMEM_E_NOT_A_MANAGER. */
+DCMEM_API dcmem_result dcmem_manager_set_gate(dcmem_manager *manager, dcmem_gate gate, void *user);
+
+/* "allocate", ...; "unknown" for what is no operation. Static.
+ * Threads: any. Errors: none. */
+DCMEM_API const char *dcmem_gate_operation_name(dcmem_gate_operation operation);
+
 /* ---- Sweeps ---- */
 
 /* Whether the call that asks must fail now. The sweep's own devices ask before every driver call; a test may have

@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "base/size.h"
 #include "buffer/contents.h"
+#include "buffer/gate.h"
 #include "buffer/life.h"
 #include "buffer/side.h"
 #include "pool/hot.h"
@@ -163,7 +164,11 @@ create_slowly(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, const 
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool)
         return dcmem_last_detail()->result;
-    if (known.kind != DCMEM_KIND_DEVICE)
+    if (dcmi_has_gates())
+        result = dcmi_gate_ask(
+            pool,
+            &(dcmem_gate_call){.operation = DCMEM_GATE_allocate, .bytes = bytes, .tag = known.tag, .kind = known.kind});
+    if (!result && known.kind != DCMEM_KIND_DEVICE)
         result = dcmi_pool_of_kind(&pool, pool, known.kind);
     return result ? result : make_block(out, pool, bytes, &known);
 }
@@ -227,8 +232,14 @@ dcmem_buffer_import(dcmem_buffer **out, dcmem_manager *manager, void *host, uint
     if (!thread)
         return dcmem_last_detail()->result;
 
+    dcmem_result result = DCMEM_OK;
+    if (dcmi_has_gates())
+        result =
+            dcmi_gate_ask(root, &(dcmem_gate_call){.operation = DCMEM_GATE_import, .address = host, .bytes = bytes});
+    if (result)
+        return result;
     dcmem_extent extent;
-    dcmem_result result = dcmi_device_import(&extent, dcmi_pool_device(root), 0, host, bytes);
+    result = dcmi_device_import(&extent, dcmi_pool_device(root), 0, host, bytes);
     if (result)
         return result;
     result = dcmi_slot_refill(thread);
@@ -266,15 +277,27 @@ release_imported(dcmi_slot *slot, dcmi_pool *root)
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "imported memory: %s", dcmem_last_detail()->message);
 }
 
-/* Gives back everything that a slot which is nobody's any more still has, and the slot itself. */
+static DCMI_COLD void
+tell_gate(const dcmi_slot *slot, dcmem_buffer *buffer, dcmi_pool *pool)
+{
+    dcmem_gate_call call = {.operation = DCMEM_GATE_free, .buffer = buffer, .bytes = dcmi_slot_bytes(slot)};
+    call.tag = slot->tag;
+    call.kind = (dcmem_kind)slot->kind;
+    (void)dcmi_gate_ask(dcmi_pool_root(pool), &call); /* it is told; free cannot be refused */
+}
+
+/* Gives back everything that a slot which is nobody's any more still has, and the slot itself. `buffer` is what lived
+ * there. */
 static dcmem_result
-dispose(dcmi_slot *slot)
+dispose(dcmi_slot *slot, dcmem_buffer *buffer)
 {
     dcmi_pool *pool;
     dcmi_shadow shadow = {0};
     dcmem_result result = dcmi_side_pool(&pool, slot);
     if (result)
         return result;
+    if (dcmi_has_gates())
+        tell_gate(slot, buffer, pool);
     if (slot->tag)
         dcmi_pool_tag(pool, slot->tag, -(int64_t)dcmi_slot_bytes(slot), -1);
     if (slot->traits & DCMI_TRAIT_HOST)
@@ -324,7 +347,7 @@ destroy_slowly(dcmem_buffer *buffer)
         return result;
     }
     dcmi_slot_end(&locked, false);
-    return dispose(locked.slot);
+    return dispose(locked.slot, buffer);
 }
 
 dcmem_result
@@ -340,7 +363,7 @@ dcmem_buffer_destroy(dcmem_buffer *buffer)
                                                                memory_order_acquire, memory_order_relaxed)))
         return buffer ? destroy_slowly(buffer) : DCMEM_OK;
     if (DCMI_UNLIKELY(slot->traits) || DCMI_UNLIKELY(!dcmi_pool_give_hot(dcmi_slot_manager(slot), slot->address)))
-        return dispose(slot);
+        return dispose(slot, buffer);
 
     thread->slots[thread->slot_count++] = dcmi_slot_after(buffer);
     dcmi_count_add(&dcmi_cache_current->buffers_destroyed, 1);
@@ -367,14 +390,15 @@ end_one(dcmi_slot *slot, void *user)
         return;
     }
     dcmi_locked locked;
-    if (dcmi_slot_lock(&locked, dcmi_slot_handle(slot, dcmi_word_generation(word))))
+    dcmem_buffer *buffer = dcmi_slot_handle(slot, dcmi_word_generation(word));
+    if (dcmi_slot_lock(&locked, buffer))
         return; /* COVER: somebody destroys it meanwhile, which the manager's header forbids */
     /* The manager ends in any case: a driver that cannot scrub now never will. */
     bool is_clean = !(slot->traits & DCMI_TRAIT_SCRUB) || scrub_locked(&locked) == DCMEM_OK;
     dcmi_slot_end(&locked, true);
     if (!is_clean)
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
-    (void)dispose(slot); /* the pool gives everything back to the driver, whatever was wrong with this one */
+    (void)dispose(slot, buffer); /* the pool gives everything back to the driver, whatever was wrong with this one */
     search->count++;
 }
 
@@ -486,7 +510,9 @@ dcmem_buffer_pin(dcmem_native *out, dcmem_buffer *buffer)
 {
     dcmi_locked locked;
     dcmi_site site;
-    dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
+    dcmem_result result = dcmi_gate_ask_buffer(DCMEM_GATE_pin, buffer, 0);
+    if (!result)
+        result = dcmi_slot_lock_still(&locked, buffer);
     if (result)
         return result;
     dcmi_slot *slot = locked.slot;

@@ -1,5 +1,6 @@
 /* map.c: accesses as their users see them: begin and end, map and unmap. The work is done in access.c. */
 #include "buffer/access.h"
+#include "buffer/gate.h"
 #include "pool/hot.h"
 
 /* In the thread's own figures where it works for this manager's root pool, as it mostly does. */
@@ -46,14 +47,17 @@ dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_ac
     };
     DCMI_REQUIRE(out);
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE && (unsigned)mode <= DCMEM_ACCESS_WRITE_NO_OVERWRITE);
-    return begin(out, view, side, operations[mode], mode, timeout_ns);
+    dcmem_result result =
+        dcmi_gate_ask_view(side == DCMEM_SIDE_HOST ? DCMEM_GATE_access_host : DCMEM_GATE_access_device, view);
+    return result ? result : begin(out, view, side, operations[mode], mode, timeout_ns);
 }
 
 dcmem_result
 dcmem_access_end(dcmem_access *access)
 {
     DCMI_REQUIRE(access);
-    return dcmi_access_close(access->view.buffer, access->ticket, DCMI_CLOSE_END);
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_access_end, access->view);
+    return result ? result : dcmi_access_close(access->view.buffer, access->ticket, DCMI_CLOSE_END);
 }
 
 dcmem_result
@@ -78,7 +82,9 @@ dcmem_buffer_map(dcmem_map *out, dcmem_view view, dcmem_map_mode mode)
     };
     dcmem_access access;
     DCMI_REQUIRE(out && (unsigned)mode <= DCMEM_MAP_WRITE_NO_OVERWRITE);
-    dcmem_result result = begin(&access, view, DCMEM_SIDE_HOST, modes[mode].operation, modes[mode].mode, 0);
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_map, view);
+    if (!result)
+        result = begin(&access, view, DCMEM_SIDE_HOST, modes[mode].operation, modes[mode].mode, 0);
     if (result)
         return result;
     *out = (dcmem_map){.host = access.host, .bytes = view.bytes, .access = access};

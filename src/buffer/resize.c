@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "base/size.h"
 #include "buffer/contents.h"
+#include "buffer/gate.h"
 #include "buffer/side.h"
 
 typedef struct resizing {
@@ -178,7 +179,9 @@ dcmem_buffer_resize(dcmem_buffer *buffer, uint64_t bytes)
 {
     DCMI_REQUIRE(bytes > 0);
     resizing of = {.bytes = bytes};
-    dcmem_result result;
+    dcmem_result result = dcmi_gate_ask_buffer(DCMEM_GATE_resize, buffer, bytes);
+    if (result)
+        return result;
     bool is_locked, scrubs = false;
     dcmem_tag tag = 0;
     do

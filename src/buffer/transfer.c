@@ -4,6 +4,7 @@
  * is current, without bringing anything anywhere first, and it writes one side, which is then the only current one. */
 #include "base/size.h"
 #include "buffer/access.h"
+#include "buffer/gate.h"
 
 static dcmem_side
 other_side(dcmem_side side)
@@ -87,6 +88,8 @@ dcmem_result
 dcmem_buffer_copy(dcmem_view to, dcmem_view from)
 {
     dcmem_result result = check_pair(to, from);
+    if (!result && dcmi_has_gates())
+        result = dcmi_gate_ask_buffers(DCMEM_GATE_copy, to, from.buffer);
     if (result)
         return result;
     dcmi_grant source, target;
@@ -109,7 +112,9 @@ dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
     DCMI_REQUIRE(from);
     dcmi_grant target;
     dcmi_wish wish = {.view = to, .operation = DCMI_WRITE, .timeout_ns = timeout_ns, .is_near = true};
-    dcmem_result result = dcmi_access_open(&target, &wish);
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_write, to);
+    if (!result)
+        result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
     bool has_begun = false;
@@ -124,7 +129,9 @@ dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
     DCMI_REQUIRE(to);
     dcmi_grant source;
     dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK, .timeout_ns = timeout_ns};
-    dcmem_result result = dcmi_access_open(&source, &look);
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_read, from);
+    if (!result)
+        result = dcmi_access_open(&source, &look);
     if (result)
         return result;
     bool has_begun = false;
@@ -147,7 +154,9 @@ dcmem_buffer_fill(dcmem_view view, const void *pattern, uint32_t pattern_bytes)
                          (unsigned long long)view.bytes, pattern_bytes);
     dcmi_grant target;
     dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
-    result = dcmi_access_open(&target, &wish);
+    result = dcmi_gate_ask_view(DCMEM_GATE_fill, view);
+    if (!result)
+        result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
     result = dcmi_carry_fill(&target.site, target.bytes, pattern, pattern_bytes, target.tag);
@@ -160,7 +169,9 @@ dcmem_result
 dcmem_buffer_prefetch(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
-    return dcmi_access_pass(&(dcmi_wish){.view = view, .side = side, .operation = DCMI_READ, .is_by_hand = true});
+    dcmi_wish wish = {.view = view, .side = side, .operation = DCMI_READ, .is_by_hand = true};
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_prefetch, view);
+    return result ? result : dcmi_access_pass(&wish);
 }
 
 dcmem_result
@@ -168,7 +179,9 @@ dcmem_buffer_synchronize(dcmem_view view)
 {
     dcmi_grant host;
     dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_HOST, .operation = DCMI_READ, .is_by_hand = true};
-    dcmem_result result = dcmi_access_open(&host, &wish);
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_synchronize, view);
+    if (!result)
+        result = dcmi_access_open(&host, &wish);
     if (result)
         return result;
     /* With the first still open nobody writes in between. */
@@ -180,14 +193,16 @@ dcmem_result
 dcmem_buffer_mark_dirty(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
-    return dcmi_access_pass(
-        &(dcmi_wish){.view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true});
+    dcmi_wish wish = {.view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true};
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_mark_dirty, view);
+    return result ? result : dcmi_access_pass(&wish);
 }
 
 dcmem_result
 dcmem_buffer_invalidate(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
-    return dcmi_access_pass(
-        &(dcmi_wish){.view = view, .side = other_side(side), .operation = DCMI_KEEP, .is_by_hand = true});
+    dcmi_wish wish = {.view = view, .side = other_side(side), .operation = DCMI_KEEP, .is_by_hand = true};
+    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_invalidate, view);
+    return result ? result : dcmi_access_pass(&wish);
 }

@@ -302,3 +302,15 @@ dcmem_stats_reset_peaks(dcmem_manager *manager)
     dcmi_pool_reset_peaks(root);
     return DCMEM_OK;
 }
+
+/* ---- Gates ---- */
+
+dcmem_result
+dcmem_manager_set_gate(dcmem_manager *manager, dcmem_gate gate, void *user)
+{
+    dcmi_pool *root = dcmi_pool_resolve(manager);
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmi_gate_set(root, gate, user);
+    return DCMEM_OK;
+}

@@ -8,11 +8,21 @@
 
 #define MOST_ALIGNMENT (1ull << 30)
 
+static inline dcmem_result
+ask(dcmi_pool *pool, dcmem_gate_operation operation, const void *address, uint64_t bytes)
+{
+    if (!dcmi_has_gates())
+        return DCMEM_OK;
+    return dcmi_gate_ask(pool, &(dcmem_gate_call){.operation = operation, .address = address, .bytes = bytes});
+}
+
 static DCMI_COLD void *
 allocate_slowly(dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
 {
     dcmi_pool *pool = dcmi_pool_resolve(manager);
-    return pool ? (void *)(uintptr_t)dcmi_pool_take(pool, bytes, alignment) : NULL;
+    if (!pool || ask(pool, DCMEM_GATE_raw_allocate, NULL, bytes))
+        return NULL;
+    return (void *)(uintptr_t)dcmi_pool_take(pool, bytes, alignment);
 }
 
 static DCMI_COLD dcmem_result
@@ -21,7 +31,10 @@ free_slowly(dcmem_manager *manager, void *address)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool)
         return dcmem_last_detail()->result;
-    return address ? dcmi_pool_give(pool, (uintptr_t)address) : DCMEM_OK;
+    dcmem_result result = address ? dcmi_pool_give(pool, (uintptr_t)address) : DCMEM_OK;
+    if (!result && address)
+        (void)ask(pool, DCMEM_GATE_raw_free, address, 0); /* it is told; free cannot be refused */
+    return result;
 }
 
 void *
@@ -134,6 +147,8 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
         dcmi_pool_refuse(pool, (uintptr_t)address);
         return NULL;
     }
+    if (ask(pool, DCMEM_GATE_raw_reallocate, address, bytes))
+        return NULL;
     /* In place while it fits and at least half stays in use. */
     if (bytes > 0 && bytes <= block.capacity && bytes > block.capacity / 2)
         return address;
@@ -176,6 +191,9 @@ dcmem_raw_set(dcmem_manager *manager, void *address, int value, uint64_t bytes)
     dcmem_result result = range_find(&to, manager, address, bytes, "address");
     if (result || bytes == 0)
         return result;
+    result = ask(to.pool, DCMEM_GATE_raw_set, address, bytes);
+    if (result)
+        return result;
     dcmem_place place = place_of(&to);
     unsigned char pattern = (unsigned char)value;
     result = dcmi_device_fill(to.pool->device, 0, &place, bytes, &pattern, 1);
@@ -199,6 +217,9 @@ dcmem_raw_copy(dcmem_manager *manager, void *to, const void *from, uint64_t byte
     if (apart < bytes)
         return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "the ranges overlap: %p and %p, %llu bytes", to, from,
                          (unsigned long long)bytes);
+    result = ask(target.pool, DCMEM_GATE_raw_copy, to, bytes);
+    if (result)
+        return result;
     dcmem_place there = place_of(&target), here = place_of(&source);
     return copy_counted(target.pool, &there, &here, bytes, DCMI_COUNTER_copies_device_to_device,
                         DCMI_COUNTER_copied_device_to_device_bytes);
@@ -212,6 +233,9 @@ dcmem_raw_write(dcmem_manager *manager, void *to, const void *host, uint64_t byt
     if (result || bytes == 0)
         return result;
     DCMI_REQUIRE(host);
+    result = ask(target.pool, DCMEM_GATE_raw_write, to, bytes);
+    if (result)
+        return result;
     dcmem_place there = place_of(&target), here = {.host = (void *)(uintptr_t)host};
     return copy_counted(target.pool, &there, &here, bytes, DCMI_COUNTER_copies_host_to_device,
                         DCMI_COUNTER_copied_host_to_device_bytes);
@@ -225,6 +249,9 @@ dcmem_raw_read(dcmem_manager *manager, void *host, const void *from, uint64_t by
     if (result || bytes == 0)
         return result;
     DCMI_REQUIRE(host);
+    result = ask(source.pool, DCMEM_GATE_raw_read, from, bytes);
+    if (result)
+        return result;
     dcmem_place there = {.host = host}, here = place_of(&source);
     return copy_counted(source.pool, &there, &here, bytes, DCMI_COUNTER_copies_device_to_host,
                         DCMI_COUNTER_copied_device_to_host_bytes);

@@ -85,11 +85,13 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     dcmi_lock_drop(&pool->caches_lock);
 }
 
-/* Opens the owner's fast path, unless every call must pass the slow one or the cache has no owner. */
+/* Opens the owner's fast path, unless every call must pass the slow one or the cache has no owner. Under the lock: who
+ * seizes it meanwhile would find it open again. */
 static void
-publish(dcmi_cache *cache)
+publish(dcmi_cache *cache) DCMI_REQUIRES(cache->lock)
 {
-    if (can_publish && !cache->pool->has_exact_peaks && cache != &cache->pool->fallback)
+    bool is_slow = cache->pool->has_exact_peaks || atomic_load(&cache->pool->gate.is_set);
+    if (can_publish && !is_slow && cache != &cache->pool->fallback)
         atomic_store_explicit(&cache->handle, atomic_load_explicit(&cache->identity, memory_order_relaxed),
                               memory_order_release);
 }
@@ -173,7 +175,9 @@ cache_of(dcmi_thread *thread, dcmi_pool *pool)
     }
     if (atomic_load_explicit(&cache->identity, memory_order_relaxed) != pool->handle) {
         attach(cache, pool, thread->number);
+        dcmi_lock_take(&cache->lock);
         publish(cache);
+        dcmi_lock_drop(&cache->lock);
     }
     return cache;
 }

@@ -36,6 +36,7 @@ each_lock(dcmi_pool *pool, lock_action action)
     for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
         action(&pool->regions[i].lock);
     action(&pool->segments_lock);
+    action(&pool->gate.lock);
     action(&pool->depot.node_lock);
 }
 

@@ -11,6 +11,7 @@
 
 #include "pool/cache.h"
 #include "pool/depot.h"
+#include "pool/gate.h"
 #include "pool/pool.h"
 #include "pool/region.h"
 
@@ -96,6 +97,7 @@ struct dcmi_pool {
     uint64_t thread_cache_bytes;
     dcmem_out_of_memory out_of_memory;
     void *out_of_memory_user;
+    dcmi_gate gate; /* of the root only */
 
     /* Figures. */
     dcmi_shard *shards; /* the root's */

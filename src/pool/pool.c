@@ -231,6 +231,7 @@ dcmi_pool_destroy(uint64_t *out_live_bytes, uint64_t *out_live_blocks, dcmi_pool
 {
     count_live(out_live_bytes, out_live_blocks, root);
     tell_end(root, false);
+    dcmi_gate_set(root, NULL, NULL);
 
     dcmem_result failed = DCMEM_OK;
     dcmi_pool *pools[DCMEM_KIND_COUNT];
