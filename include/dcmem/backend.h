@@ -65,7 +65,8 @@ typedef struct dcmem_acquire {
     uint32_t reserved;
 } dcmem_acquire;
 
-#define DCMEM_ACQUIRE_GROW 1u /* part of a growing pool: leave address space behind it for more */
+#define DCMEM_ACQUIRE_GROW   1u /* part of a growing pool: leave address space behind it for more */
+#define DCMEM_ACQUIRE_SHARED 2u /* IPC only: it will be exported. Never divided, nor joined with its neighbours */
 
 /* One end of a copy: driver memory, or (extent == NULL) plain host memory. */
 typedef struct dcmem_place {
@@ -105,6 +106,7 @@ typedef struct dcmem_device_info {
     uint64_t flush_bytes; /* non-coherent mappings flush in units of this; 0 when coherent */
     int32_t numa_node;    /* -1 when unknown or none */
     bool is_unified;
+    uint64_t page_bytes; /* VIRTUAL: reservations, pages and maps of pages are multiples of it; 0: of granularity */
 } dcmem_device_info;
 
 typedef enum dcmem_huge_pages {
@@ -173,41 +175,81 @@ struct dcmem_backend {
     dcmem_result (*invalidate)(void *device, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
                                uint64_t bytes);
 
-    /* ASYNC: a queue runs its work in order. Its timeline counts submissions from 1. */
+    /* ASYNC: a queue runs its work in order; queues do not wait for each other. Each has a timeline, a number that
+     * starts at 0 and never falls. Each submission gets a value above those before it, the first one 1; when it and
+     * all before it are done, the timeline stands at its value or beyond.
+     *
+     *   - What enqueue is given is read during the call: places, extents, the pattern. The memory that they name stays
+     *     until the value has completed, and nobody else writes where the work reads, or touches where it writes.
+     *   - Work starts without anybody waiting for it. What has completed is done for everybody: the host, other
+     *     queues, the calls of the other groups.
+     *   - Work that fails completes all the same, so that nobody waits for ever. queue_wait for its value or a later
+     *     one returns its result: the first failure of the queue. A device that is lost completes all its work in
+     *     this way; none of it touches memory any more.
+     *   - Any thread may use a queue, several at once. */
+
+    /* `native` NULL: a queue of its own. Else the caller's, borrowed; a driver that cannot: DCMEM_E_UNSUPPORTED. */
     dcmem_result (*queue_open)(void **out_queue, void *device, const dcmem_native_context *native);
+    /* Returns when all its work is done. A borrowed queue stays the caller's. */
     void (*queue_close)(void *device, void *queue);
+    /* Ends as for copy. May block while the driver can take no more work. */
     dcmem_result (*enqueue_copy)(uint64_t *out_value, void *device, void *queue, const dcmem_call *call,
                                  const dcmem_place *to, const dcmem_place *from, uint64_t bytes);
     dcmem_result (*enqueue_fill)(uint64_t *out_value, void *device, void *queue, const dcmem_call *call,
                                  const dcmem_place *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes);
-    /* A value that completes when all that was submitted so far has. */
+    /* A value that completes when all that was submitted so far has: a new one, or the last. */
     dcmem_result (*queue_mark)(uint64_t *out_value, void *device, void *queue);
     /* The newest completed value: a read of memory, no driver call. */
     uint64_t (*queue_completed)(void *device, void *queue);
+    /* Returns when the timeline has reached `value`: at once if it has. After timeout_ns (0: only looks; UINT64_MAX:
+     * for ever): DCMEM_E_TIMEOUT. A value that this queue has not given yet: DCMEM_E_INVALID_ARGUMENT. */
     dcmem_result (*queue_wait)(void *device, void *queue, uint64_t value, uint64_t timeout_ns);
 
-    /* VIRTUAL: address space without memory, and pages to put into it. */
+    /* VIRTUAL: address space without memory, and pages to put into it. Sizes, offsets and addresses are multiples of
+     * info.page_bytes. Memory at such addresses is named by an extent whose object and address are the address of its
+     * first byte, whose host is the same on a UNIFIED device and else NULL, and whose kind is the page's; it may reach
+     * over maps that touch. Copies, fills and queues take it like any other. The map function takes ranges of it that
+     * lie in one map of a page, where it takes memory of that kind. */
+
+    /* Never 0; a multiple of `alignment`, a power of two (0: page_bytes). Costs no memory of the device: at least as
+     * much can be reserved as it has. */
     dcmem_result (*reserve)(uint64_t *out_address, void *device, uint64_t bytes, uint64_t alignment);
+    /* The whole of what was reserved; nothing is mapped in it. */
     dcmem_result (*unreserve)(void *device, uint64_t address, uint64_t bytes);
+    /* Takes memory as acquire does, and is refused as acquire is. Its contents are anything. */
     dcmem_result (*page_create)(uint64_t *out_page, void *device, const dcmem_call *call, uint64_t bytes,
                                 dcmem_kind kind);
+    /* Not mapped anywhere any more. */
     dcmem_result (*page_destroy)(void *device, const dcmem_call *call, uint64_t page);
+    /* Puts a part of a page, or all of it, where nothing is mapped in one reservation. What is mapped at several
+     * addresses is the same memory at each. */
     dcmem_result (*page_map)(void *device, const dcmem_call *call, uint64_t address, uint64_t page,
                              uint64_t page_offset, uint64_t bytes);
+    /* One map, or several that touch, each of them whole. The pages keep their contents. */
     dcmem_result (*page_unmap)(void *device, const dcmem_call *call, uint64_t address, uint64_t bytes);
 
-    /* PEER: two devices of this backend. */
+    /* PEER: two open devices of this backend, of different index. */
+
+    /* Whether `device` can copy from `peer` directly. */
     dcmem_result (*peer_can)(bool *out, void *device, void *peer);
+    /* Those that cannot: DCMEM_E_UNSUPPORTED. Counts: each is disabled once. */
     dcmem_result (*peer_enable)(void *device, void *peer);
     dcmem_result (*peer_disable)(void *device, void *peer);
+    /* Blocking. From the peer's memory to the device's own. Not enabled: DCMEM_E_WRONG_STATE. */
     dcmem_result (*peer_copy)(void *device, const dcmem_call *call, const dcmem_place *to, void *peer,
                               const dcmem_place *from, uint64_t bytes);
 
     /* IMPORT: the caller's host memory becomes an extent; release ends it and leaves the memory alone. */
     dcmem_result (*import_host)(dcmem_extent *out, void *device, const dcmem_call *call, void *host, uint64_t bytes);
 
-    /* IPC */
+    /* IPC: one memory in two processes of this machine. Handles go from one to the other in any way, but for `fd`,
+     * which needs a UNIX socket (SCM_RIGHTS). The exporter keeps its extent until every import has been released. */
+
+    /* The extent is whole, as acquired. Acquired without DCMEM_ACQUIRE_SHARED: DCMEM_E_UNSUPPORTED, where the driver
+     * had to know. `fd`, unless it is -1, is new and the caller's to close. */
     dcmem_result (*ipc_export)(dcmem_ipc_handle *out, void *device, const dcmem_call *call, const dcmem_extent *extent);
+    /* An extent of handle->memory_bytes, ended by release. Leaves `fd` open. In the exporting process itself it may be
+     * DCMEM_E_UNSUPPORTED. What is no handle of such a device: DCMEM_E_INVALID_ARGUMENT. */
     dcmem_result (*ipc_import)(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_ipc_handle *handle);
 };
 

@@ -46,7 +46,8 @@ are_heaps_sane(const dcmem_device_info *info)
     X(cache_line_bytes, IS_UNIT_OR_NONE(info->cache_line_bytes))                                                       \
     X(flush_bytes, IS_UNIT_OR_NONE(info->flush_bytes))                                                                 \
     X(numa_node, info->numa_node >= -1)                                                                                \
-    X(is_unified, !(info->capabilities & DCMEM_CAP_UNIFIED) || info->is_unified)
+    X(is_unified, !(info->capabilities & DCMEM_CAP_UNIFIED) || info->is_unified)                                       \
+    X(page_bytes, IS_UNIT_OR_NONE(info->page_bytes))
 
 /* The first field that does not hold, or NULL. */
 static const char *

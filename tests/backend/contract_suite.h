@@ -64,15 +64,41 @@ typedef struct contract_device {
     X(MAP, flush_shows_the_device_what_the_host_wrote_meanwhile, __VA_ARGS__)                                          \
     X(ASYNC, a_queue_runs_in_order, __VA_ARGS__)                                                                       \
     X(ASYNC, its_timeline_rises_from_1, __VA_ARGS__)                                                                   \
+    X(ASYNC, its_timeline_never_falls_nor_runs_ahead, __VA_ARGS__)                                                     \
     X(ASYNC, a_mark_completes_after_all_before_it, __VA_ARGS__)                                                        \
+    X(ASYNC, a_mark_of_nothing_is_complete, __VA_ARGS__)                                                               \
     X(ASYNC, waiting_for_what_is_done_takes_no_time, __VA_ARGS__)                                                      \
+    X(ASYNC, a_value_that_was_never_given_is_refused, __VA_ARGS__)                                                     \
     X(ASYNC, queues_have_timelines_of_their_own, __VA_ARGS__)                                                          \
+    X(ASYNC, what_enqueue_was_given_may_change_afterwards, __VA_ARGS__)                                                \
+    X(ASYNC, queued_copies_reach_every_place, __VA_ARGS__)                                                             \
+    X(ASYNC, queued_fills_repeat_each_pattern_and_touch_nothing_else, __VA_ARGS__)                                     \
+    X(ASYNC, what_completed_is_there_for_other_queues_and_the_host, __VA_ARGS__)                                       \
+    X(ASYNC, closing_a_queue_ends_its_work, __VA_ARGS__)                                                               \
+    X(ASYNC, more_can_be_queued_than_a_driver_likes, __VA_ARGS__)                                                      \
+    X(ASYNC, several_threads_can_use_one_queue, __VA_ARGS__)                                                           \
+    X(ASYNC, several_threads_can_have_a_queue_each, __VA_ARGS__)                                                       \
     X(VIRTUAL, reserved_ranges_are_aligned_and_apart, __VA_ARGS__)                                                     \
+    X(VIRTUAL, reserving_costs_no_memory, __VA_ARGS__)                                                                 \
+    X(VIRTUAL, impossible_reservations_and_pages_are_refused_and_leave_it_well, __VA_ARGS__)                           \
+    X(VIRTUAL, pages_come_in_each_kind, __VA_ARGS__)                                                                   \
     X(VIRTUAL, mapped_pages_are_memory, __VA_ARGS__)                                                                   \
     X(VIRTUAL, a_page_takes_its_contents_along, __VA_ARGS__)                                                           \
+    X(VIRTUAL, a_page_can_be_mapped_in_parts, __VA_ARGS__)                                                             \
+    X(VIRTUAL, a_page_mapped_twice_is_one_memory, __VA_ARGS__)                                                         \
+    X(VIRTUAL, pages_can_change_places, __VA_ARGS__)                                                                   \
+    X(VIRTUAL, mapped_pages_are_memory_for_queues, __VA_ARGS__)                                                        \
+    X(VIRTUAL, memory_of_pages_comes_again, __VA_ARGS__)                                                               \
     X(PEER, a_copy_between_two_devices_is_exact, __VA_ARGS__)                                                          \
+    X(PEER, a_copy_from_a_peer_that_is_not_enabled_is_refused, __VA_ARGS__)                                            \
+    X(PEER, enabling_counts, __VA_ARGS__)                                                                              \
+    X(PEER, peers_that_cannot_reach_each_other_say_so, __VA_ARGS__)                                                    \
     X(IMPORT, imported_memory_is_the_caller_s_own, __VA_ARGS__)                                                        \
-    X(IPC, what_was_exported_can_be_imported, __VA_ARGS__)
+    X(IPC, what_was_exported_can_be_imported, __VA_ARGS__)                                                             \
+    X(IPC, all_imports_are_one_memory, __VA_ARGS__)                                                                    \
+    X(IPC, an_import_outlives_its_handle, __VA_ARGS__)                                                                 \
+    X(IPC, what_is_no_handle_is_refused, __VA_ARGS__)                                                                  \
+    X(IPC, memory_that_was_not_meant_to_be_shared_is_kept_or_shared, __VA_ARGS__)
 
 typedef void (*contract_clause)(contract_device *device);
 

@@ -111,7 +111,8 @@ TEST(device__failures_of_the_driver_are_passed_on_and_leave_nothing_open)
     X(cache_line_bytes, info->cache_line_bytes = 65)                                                                   \
     X(flush_bytes, info->flush_bytes = 3)                                                                              \
     X(numa_node, info->numa_node = -2)                                                                                 \
-    X(is_unified, info->is_unified = false)
+    X(is_unified, info->is_unified = false)                                                                            \
+    X(page_bytes, info->page_bytes = 12288)
 
 TEST(device__each_impossible_field_of_the_info_is_named){
 #define DCMEM_X(field, spoil)                                                                                          \

@@ -76,7 +76,7 @@ static dcmem_result
 everything_queue_wait(void *device, void *queue, uint64_t value, uint64_t timeout_ns)
 {
     (void)timeout_ns;
-    return value <= everything_queue_completed(device, queue) ? DCMEM_OK : DCMEM_E_TIMEOUT;
+    return value <= everything_queue_completed(device, queue) ? DCMEM_OK : DCMEM_E_INVALID_ARGUMENT;
 }
 
 /* ---- VIRTUAL: a page is a file in memory ---- */
@@ -86,6 +86,8 @@ everything_reserve(uint64_t *out_address, void *device, uint64_t bytes, uint64_t
 {
     (void)device;
     uint64_t unit = alignment > 4096 ? alignment : 4096;
+    if (bytes > 1ull << 46)
+        return DCMEM_E_NO_MEMORY;
     void *address = mmap(NULL, bytes + unit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED)
         return DCMEM_E_NO_MEMORY;
@@ -109,7 +111,11 @@ everything_page_create(uint64_t *out_page, void *device, const dcmem_call *call,
 {
     (void)device;
     (void)call;
-    (void)kind;
+    if (kind >= DCMEM_KIND_COUNT)
+        return DCMEM_E_UNSUPPORTED;
+    if (bytes > 1ull << 40)
+        return dcmem_backend_fail(DCMEM_E_NO_MEMORY, "everything", 0, "a page of %llu bytes",
+                                  (unsigned long long)bytes);
     int file = memfd_create("page", MFD_CLOEXEC);
     if (file < 0 || ftruncate(file, (off_t)bytes))
         return DCMEM_E_NO_MEMORY;
@@ -156,11 +162,25 @@ everything_peer_can(bool *out, void *device, void *peer)
     return DCMEM_OK;
 }
 
+static int everything_peers; /* enabled now */
+
 static dcmem_result
-everything_peer_switch(void *device, void *peer)
+everything_peer_enable(void *device, void *peer)
 {
     (void)device;
     (void)peer;
+    everything_peers++;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+everything_peer_disable(void *device, void *peer)
+{
+    (void)device;
+    (void)peer;
+    if (!everything_peers)
+        return DCMEM_E_WRONG_STATE;
+    everything_peers--;
     return DCMEM_OK;
 }
 
@@ -169,7 +189,7 @@ everything_peer_copy(void *device, const dcmem_call *call, const dcmem_place *to
                      uint64_t bytes)
 {
     (void)peer;
-    return everything_cpu.copy(device, call, to, from, bytes);
+    return everything_peers ? everything_cpu.copy(device, call, to, from, bytes) : DCMEM_E_WRONG_STATE;
 }
 
 static dcmem_result
@@ -177,7 +197,7 @@ everything_ipc_export(dcmem_ipc_handle *out, void *device, const dcmem_call *cal
 {
     (void)device;
     (void)call;
-    *out = (dcmem_ipc_handle){.fd = -1, .memory_bytes = extent->bytes};
+    *out = (dcmem_ipc_handle){.kind = 1, .fd = -1, .memory_bytes = extent->bytes};
     memcpy(out->bytes, &extent->host, sizeof extent->host);
     return DCMEM_OK;
 }
@@ -186,6 +206,8 @@ static dcmem_result
 everything_ipc_import(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_ipc_handle *handle)
 {
     void *host;
+    if (handle->kind != 1)
+        return DCMEM_E_INVALID_ARGUMENT;
     memcpy(&host, handle->bytes, sizeof host);
     return everything_cpu.import_host(out, device, call, host, handle->memory_bytes);
 }
@@ -213,8 +235,8 @@ everything(void)
     table.page_map = everything_page_map;
     table.page_unmap = everything_page_unmap;
     table.peer_can = everything_peer_can;
-    table.peer_enable = everything_peer_switch;
-    table.peer_disable = everything_peer_switch;
+    table.peer_enable = everything_peer_enable;
+    table.peer_disable = everything_peer_disable;
     table.peer_copy = everything_peer_copy;
     table.ipc_export = everything_ipc_export;
     table.ipc_import = everything_ipc_import;
