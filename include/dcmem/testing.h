@@ -341,6 +341,10 @@ typedef dcmem_result (*dcmem_gate)(void *user, const dcmem_gate_call *call);
  * DCMEM_E_NOT_A_MANAGER. */
 DCMEM_API dcmem_result dcmem_manager_set_gate(dcmem_manager *manager, dcmem_gate gate, void *user);
 
+/* The manager's gate and its user; NULL where it has none. A gate that takes the place of another can ask that one.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER. */
+DCMEM_API dcmem_result dcmem_manager_gate(dcmem_gate *out, void **out_user, dcmem_manager *manager);
+
 /* "allocate", ...; "unknown" for what is no operation. Static.
  * Threads: any. Errors: none. */
 DCMEM_API const char *dcmem_gate_operation_name(dcmem_gate_operation operation);

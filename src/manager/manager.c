@@ -314,3 +314,14 @@ dcmem_manager_set_gate(dcmem_manager *manager, dcmem_gate gate, void *user)
     dcmi_gate_set(root, gate, user);
     return DCMEM_OK;
 }
+
+dcmem_result
+dcmem_manager_gate(dcmem_gate *out, void **out_user, dcmem_manager *manager)
+{
+    DCMI_REQUIRE(out && out_user);
+    dcmi_pool *root = dcmi_pool_resolve(manager);
+    if (!root)
+        return dcmem_last_detail()->result;
+    *out = dcmi_gate_get(out_user, root);
+    return DCMEM_OK;
+}

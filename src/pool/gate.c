@@ -56,6 +56,16 @@ dcmi_gate_set(dcmi_pool *root, dcmem_gate function, void *user)
         pass_through_caches(root);
 }
 
+dcmem_gate
+dcmi_gate_get(void **out_user, dcmi_pool *root)
+{
+    dcmi_lock_take(&root->gate.lock);
+    dcmem_gate function = root->gate.function;
+    *out_user = root->gate.user;
+    dcmi_lock_drop(&root->gate.lock);
+    return function;
+}
+
 static dcmem_result
 refuse(const dcmem_gate_call *call, dcmem_result result)
 {
@@ -68,10 +78,8 @@ dcmi_gate_ask(dcmi_pool *root, const dcmem_gate_call *call)
 {
     if (is_asking || !atomic_load(&root->gate.is_set))
         return DCMEM_OK;
-    dcmi_lock_take(&root->gate.lock);
-    dcmem_gate function = root->gate.function;
-    void *user = root->gate.user;
-    dcmi_lock_drop(&root->gate.lock);
+    void *user;
+    dcmem_gate function = dcmi_gate_get(&user, root);
     if (!function)
         return DCMEM_OK; /* COVER: it must be taken away between the two looks */
 

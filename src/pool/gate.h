@@ -30,6 +30,7 @@ dcmi_has_gates(void)
 
 /* NULL takes it away. When it returns, calls that began before may still ask the old one. */
 void dcmi_gate_set(dcmi_pool *root, dcmem_gate function, void *user);
+dcmem_gate dcmi_gate_get(void **out_user, dcmi_pool *root);
 
 /* Asks a manager's gate, if it has one, with no lock held; `call` needs no manager, thread or result. The detail is
  * written when it refuses, and untouched when it does not. */

@@ -530,3 +530,22 @@ LONG_TEST(gate__comes_and_goes_while_threads_work_for_long)
 {
     run_crowd(test_scaled(2000000));
 }
+
+TEST(gate__can_be_asked_for_and_put_before_another)
+{
+    device it;
+    dcmem_gate gate = watch;
+    void *user = &it;
+    device_open(&it);
+    EXPECT_OK(dcmem_manager_gate(&gate, &user, it.manager));
+    EXPECT(!gate && !user);
+    EXPECT_OK(dcmem_manager_set_gate(it.manager, watch, &it.guard));
+    EXPECT_OK(dcmem_manager_gate(&gate, &user, it.manager));
+    EXPECT(gate == watch && user == &it.guard);
+
+    EXPECT_RESULT(dcmem_manager_gate(NULL, &user, it.manager), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_manager_gate(&gate, NULL, it.manager), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_manager_gate(&gate, &user, NULL), DCMEM_E_NOT_A_MANAGER);
+    EXPECT(gate == watch && user == &it.guard);
+    device_close(&it);
+}
