@@ -1,4 +1,4 @@
-# Each file of examples/ is a program.
+# Each file of examples/ is a program; its folders are one each, below.
 foreach(source ${DCMEM_EXAMPLES})
     cmake_path(GET source STEM LAST_ONLY name)
     cmake_path(GET source EXTENSION extension)
@@ -10,3 +10,41 @@ foreach(source ${DCMEM_EXAMPLES})
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
     target_link_libraries(example-${name} PRIVATE dcmem-flags $<TARGET_NAME_IF_EXISTS:dcmem-testing> dcmem)
 endforeach()
+
+# --- test runners: the kit under each of those that are here --------------------------------------------------------
+
+find_package(PkgConfig)
+
+# example_test(FOLDER NAME SOURCES... [DEFINE NAME] [LINK LIBRARY...]): a test program examples/FOLDER/NAME.
+function(example_test folder name)
+    cmake_parse_arguments(PARSE_ARGV 2 test "" "DEFINE" "LINK")
+    set(target example-${folder}-${name})
+    list(TRANSFORM test_UNPARSED_ARGUMENTS PREPEND ${PROJECT_SOURCE_DIR}/examples/${folder}/)
+    add_executable(${target} ${test_UNPARSED_ARGUMENTS})
+    set_target_properties(${target} PROPERTIES
+        OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples/${folder})
+    target_compile_definitions(${target} PRIVATE ${test_DEFINE})
+    target_link_libraries(${target} PRIVATE dcmem-flags dcmem-testing dcmem ${test_LINK})
+endfunction()
+
+# Twice each: as it should be, and with a broken subject, so that tests can see how a failure looks.
+function(dcmem_runner_example module source)
+    cmake_path(GET source STEM name)
+    cmake_path(GET source EXTENSION extension)
+    if(PKG_CONFIG_FOUND)
+        pkg_check_modules(${module} QUIET IMPORTED_TARGET ${module})
+    endif()
+    if(NOT ${module}_FOUND OR (extension STREQUAL ".cpp" AND NOT has_cxx))
+        message(STATUS "examples/runners/${source} is left out: ${module} is not here")
+        return()
+    endif()
+    example_test(runners ${name} ${source} tile.c LINK PkgConfig::${module})
+    example_test(runners ${name}-broken ${source} tile.c LINK PkgConfig::${module} DEFINE TILE_IS_BROKEN)
+endfunction()
+
+if(TARGET dcmem-testing)
+    dcmem_runner_example(cmocka cmocka.c)
+    dcmem_runner_example(check check.c)
+    dcmem_runner_example(criterion criterion.c)
+    dcmem_runner_example(gtest googletest.cpp)
+endif()

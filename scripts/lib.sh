@@ -9,7 +9,7 @@ export LC_ALL=C # numbers with points, messages as they are documented
 
 # One list per purpose.
 packages_build="gcc libc6-dev cmake ninja-build zlib1g-dev"
-packages_test="g++ libcmocka-dev pkg-config binutils mandoc"
+packages_test="g++ libcmocka-dev check libcriterion-dev libgtest-dev pkg-config binutils mandoc"
 packages_peers="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 packages_clang="clang llvm libclang-rt-dev"
 packages_lint="clang-format clang-tidy shellcheck"
@@ -47,6 +47,9 @@ is_installed() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     zlib1g-dev) [ -e /usr/include/zlib.h ] ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] ;;
+    check) [ -e /usr/include/check.h ] ;;
+    libcriterion-dev) [ -e /usr/include/criterion/criterion.h ] ;;
+    libgtest-dev) [ -e /usr/include/gtest/gtest.h ] ;;
     *) return 1 ;;
     esac
 }

@@ -60,7 +60,7 @@ DCMEM_API void dcmem_test_fail(const char *file, int line, const char *message);
  *
  * OK, RESULT: the call gives that result. BYTES: the bytes of a view are those at `wanted`, an address with as many
  * bytes as the view has; reading them may copy, as every reading on the host does. */
-#define DCMEM_EXPECT_OK(call)             DCMEM_EXPECT_RESULT(call, DCMEM_OK)
+#define DCMEM_EXPECT_OK(call)             dcmem_expect_result(__FILE__, __LINE__, #call, (call), DCMEM_OK)
 #define DCMEM_EXPECT_RESULT(call, wanted) dcmem_expect_result(__FILE__, __LINE__, #call, (call), (wanted))
 #define DCMEM_EXPECT_BYTES(view, wanted)  dcmem_expect_bytes(__FILE__, __LINE__, #view, (view), (wanted))
 
