@@ -58,6 +58,12 @@ dcmi_simulated_has(const dcmi_simulated *device, uint32_t flag)
     return device->profile.flags & flag;
 }
 
+static inline uint64_t
+dcmi_least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static inline bool
 dcmi_is_power_of_two_or_0(uint64_t n)
 {
@@ -66,6 +72,19 @@ dcmi_is_power_of_two_or_0(uint64_t n)
 
 /* Writes the thread's detail. */
 dcmem_result dcmi_simulated_fail(dcmem_result result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define DCMI_SIMULATED_REQUIRE(condition)                                                                              \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            return dcmi_simulated_fail(DCMEM_E_INVALID_ARGUMENT, "must hold: %s", #condition);                         \
+    } while (0)
+
+/* Takes the lock of a device that is not lost; drops it. */
+dcmem_result dcmi_simulated_enter(dcmi_simulated *device);
+void dcmi_simulated_leave(dcmi_simulated *device);
+
+/* The device of a simulated backend; NULL, with the detail written, when it is none. */
+dcmi_simulated *dcmi_simulated_of(const dcmem_backend *backend, uint32_t index);
 
 /* Puts the choices in for what is 0; checks what came of it. Pure. */
 dcmem_simulated_profile dcmi_profile_complete(dcmem_simulated_profile profile);
@@ -86,5 +105,36 @@ void dcmi_simulated_close_lanes(dcmi_simulated *device);
 
 /* A number for `bytes` that was never given before, at a multiple of `alignment`. The lock must be held. */
 uint64_t dcmi_simulated_number(dcmi_simulated *device, uint64_t bytes, uint64_t alignment);
+
+/* ---- Memory ---- */
+
+static inline uint64_t
+dcmi_heap_free(const dcmi_heap_state *heap)
+{
+    return heap->available > heap->used ? heap->available - heap->used : 0;
+}
+
+dcmem_extent dcmi_simulated_extent(const dcmi_simulated *device, const dcmi_piece *piece);
+
+/* Of a device that ends: unmaps a piece and takes it out of the account. */
+void dcmi_simulated_end_piece(void *device, const dcmi_piece *piece);
+
+/* Functions of the table. */
+dcmem_result dcmi_simulated_acquire(dcmem_extent *out, void *handle, const dcmem_call *call,
+                                    const dcmem_acquire *request);
+dcmem_result dcmi_simulated_release(void *handle, const dcmem_call *call, const dcmem_extent *extent);
+dcmem_result dcmi_simulated_import_host(dcmem_extent *out, void *handle, const dcmem_call *call, void *host,
+                                        uint64_t bytes);
+dcmem_result dcmi_simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to, const dcmem_place *from,
+                                 uint64_t bytes);
+dcmem_result dcmi_simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_t bytes,
+                                 const void *pattern, uint32_t pattern_bytes);
+dcmem_result dcmi_simulated_map_host(void **out, void *handle, const dcmem_call *call, const dcmem_extent *extent,
+                                     uint64_t offset, uint64_t bytes, uint32_t flags);
+dcmem_result dcmi_simulated_unmap_host(void *handle, const dcmem_call *call, const dcmem_extent *extent, void *host);
+dcmem_result dcmi_simulated_flush(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
+                                  uint64_t bytes);
+dcmem_result dcmi_simulated_invalidate(void *handle, const dcmem_call *call, const dcmem_extent *extent,
+                                       uint64_t offset, uint64_t bytes);
 
 #endif
