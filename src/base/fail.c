@@ -1,8 +1,11 @@
 /* fail.c: results, their names, and the detail of this thread's last failure.
  *
- * The detail is not initial-exec, but the loader puts all of a library's thread-local storage where its initial-exec
- * part must be: with the detail that is 272 bytes, which dlopen has to find. */
+ * The detail lies in the thread's struct: the loader puts all of a library's thread-local storage where its
+ * initial-exec part must be, and a late dlopen finds little room there. A thread that the host has no memory for a
+ * struct for has constants: of each result one, which says what the result's text says. */
 #include "base/fail.h"
+
+#include "base/thread.h"
 
 #include <dcmem/backend.h>
 #include <stdarg.h>
@@ -13,19 +16,40 @@
 #undef dcmi_fail
 #undef dcmi_fail_errno
 
-static _Thread_local dcmem_detail detail __attribute__((tls_model("global-dynamic"))) = {.driver = ""};
+static const dcmem_detail constants[] = {
+#define DCMEM_X(name, class, number, text) {.result = DCMEM_##name, .driver = "", .message = text},
+    DCMEM_RESULTS(DCMEM_X)
+#undef DCMEM_X
+};
+static const dcmem_detail none = {.driver = ""};
+
+static const dcmem_detail *
+constant_for(dcmem_result result)
+{
+    for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)
+        if (constants[i].result == result)
+            return &constants[i];
+    return &none; /* COVER: every result has one */
+}
 
 static dcmem_result
 write_detail(dcmem_result result, const char *driver, int64_t code, const char *format, va_list arguments)
 {
+    dcmi_thread *thread = dcmi_thread_try();
+    if (!thread) {
+        dcmi_thread_detail = constant_for(result);
+        return result;
+    }
     /* The arguments may point into the old detail, so the new message is made beside it. */
-    char message[sizeof detail.message];
+    dcmem_detail *detail = &thread->detail;
+    char message[sizeof detail->message];
     vsnprintf(message, sizeof message, format, arguments);
 
-    detail.result = result;
-    detail.driver = driver ? driver : "";
-    detail.driver_code = code;
-    memcpy(detail.message, message, sizeof message);
+    detail->result = result;
+    detail->driver = driver ? driver : "";
+    detail->driver_code = code;
+    memcpy(detail->message, message, sizeof message);
+    dcmi_thread_detail = detail;
     return result;
 }
 
@@ -50,10 +74,7 @@ dcmi_fail_errno(dcmem_result result, int errno_code, const char *format, ...)
 
     char text[64];
     const char *reason = strerror_r(errno_code, text, sizeof text);
-    dcmi_fail(result, "%s: %s", message, reason);
-    detail.driver_code = errno_code;
-    detail.driver = "cpu";
-    return result;
+    return dcmem_backend_fail(result, "cpu", errno_code, "%s: %s", message, reason);
 }
 
 dcmem_result
@@ -69,13 +90,16 @@ dcmem_backend_fail(dcmem_result result, const char *driver, int64_t driver_code,
 dcmem_detail
 dcmi_detail_save(void)
 {
-    return detail;
+    return *dcmem_last_detail();
 }
 
 void
 dcmi_detail_restore(const dcmem_detail *saved)
 {
-    detail = *saved;
+    dcmi_thread *thread = dcmi_thread_try();
+    if (thread)
+        thread->detail = *saved;
+    dcmi_thread_detail = thread ? &thread->detail : constant_for(saved->result);
 }
 
 /* COVER begin: it runs in a child that ends by abort, which leaves no counts behind */
@@ -123,5 +147,5 @@ dcmem_result_class_of(dcmem_result result)
 const dcmem_detail *
 dcmem_last_detail(void)
 {
-    return &detail;
+    return dcmi_thread_detail ? dcmi_thread_detail : &none;
 }

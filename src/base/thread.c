@@ -14,6 +14,7 @@
 #define NUMBER_WORDS 64
 
 DCMI_THREAD_LOCAL dcmi_thread *dcmi_thread_current;
+DCMI_THREAD_LOCAL const dcmem_detail *dcmi_thread_detail;
 
 static pthread_key_t key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -59,6 +60,7 @@ thread_end(void *pointer)
             sink(thread);
     }
     dcmi_thread_current = NULL;
+    dcmi_thread_detail = NULL;
     number_give(thread->number);
     dcmi_os_unreserve(thread, sizeof *thread);
 }
@@ -69,31 +71,55 @@ key_make(void)
     key_error = pthread_key_create(&key, thread_end);
 }
 
+/* Why a thread has no struct. Constants, for there is nowhere to write them. */
+#define NO_HOST_MEMORY(text)                                                                                           \
+    {                                                                                                                  \
+        .result = DCMEM_E_NO_HOST_MEMORY, .driver = "", .message = text                                                \
+    }
+static const dcmem_detail no_key = NO_HOST_MEMORY("no thread-specific key left for dcmem");
+static const dcmem_detail no_room = NO_HOST_MEMORY("no address space for a thread's caches");
+static const dcmem_detail no_value = NO_HOST_MEMORY("no room for a thread-specific value: a thread's caches");
+
+static dcmi_thread *
+thread_make(const dcmem_detail **out_reason)
+{
+    pthread_once(&key_once, key_make);
+    if (key_error) {
+        *out_reason = &no_key;
+        return NULL;
+    }
+    dcmi_thread *thread = dcmi_os_reserve(sizeof *thread);
+    if (!thread) {
+        *out_reason = &no_room;
+        return NULL;
+    }
+    thread->number = number_take();
+    if (pthread_setspecific(key, thread)) {
+        number_give(thread->number);
+        dcmi_os_unreserve(thread, sizeof *thread);
+        *out_reason = &no_value;
+        return NULL;
+    }
+    return dcmi_thread_current = thread;
+}
+
+dcmi_thread *
+dcmi_thread_try(void)
+{
+    const dcmem_detail *reason;
+    return DCMI_LIKELY(dcmi_thread_current != NULL) ? dcmi_thread_current : thread_make(&reason);
+}
+
 dcmi_thread *
 dcmi_thread_get(void)
 {
     if (DCMI_LIKELY(dcmi_thread_current != NULL))
         return dcmi_thread_current;
-
-    pthread_once(&key_once, key_make);
-    if (key_error) {
-        dcmi_fail_errno(DCMEM_E_NO_HOST_MEMORY, key_error, "no thread-specific key left for dcmem");
-        return NULL;
-    }
-    dcmi_thread *thread = dcmi_os_reserve(sizeof *thread);
-    if (!thread) {
-        dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a thread's caches");
-        return NULL;
-    }
-    thread->number = number_take();
-    int error = pthread_setspecific(key, thread);
-    if (error) {
-        number_give(thread->number);
-        dcmi_os_unreserve(thread, sizeof *thread);
-        dcmi_fail_errno(DCMEM_E_NO_HOST_MEMORY, error, "a thread's caches");
-        return NULL;
-    }
-    return dcmi_thread_current = thread;
+    const dcmem_detail *reason = NULL;
+    dcmi_thread *thread = thread_make(&reason);
+    if (!thread)
+        dcmi_thread_detail = reason;
+    return thread;
 }
 
 uint32_t

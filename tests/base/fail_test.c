@@ -105,6 +105,40 @@ TEST(fail__each_thread_has_its_own_detail)
     EXPECT_DETAIL("here");
 }
 
+static pthread_key_t late_key;
+
+/* After the library's own destructor, which ran in the round before. */
+static void
+fail_late(void *count)
+{
+    bool was_clean = dcmem_last_detail()->result == DCMEM_OK;
+    if (*(int *)count == 0)
+        pthread_setspecific(late_key, count);
+    else if (was_clean && dcmi_fail(DCMEM_E_LOST, "late") == DCMEM_E_LOST &&
+             strstr(dcmem_last_detail()->message, "late"))
+        *(int *)count += 10;
+    ++*(int *)count;
+}
+
+static void *
+fail_until_the_end(void *count)
+{
+    (void)dcmi_fail(DCMEM_E_LOST, "in time");
+    pthread_setspecific(late_key, count);
+    return NULL;
+}
+
+TEST(fail__a_thread_that_is_at_its_end_can_still_fail)
+{
+    pthread_t thread;
+    int count = 0;
+    EXPECT_EQ(pthread_key_create(&late_key, fail_late), 0);
+    EXPECT_EQ(pthread_create(&thread, NULL, fail_until_the_end, &count), 0);
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
+    EXPECT_EQ(count, 12);
+    pthread_key_delete(late_key);
+}
+
 static dcmem_result
 wants_more_than(int least, int n)
 {

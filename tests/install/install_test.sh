@@ -75,6 +75,13 @@ test_the_shared_library_needs_libc_only() {
     return 1
 }
 
+# What a late dlopen must find room for: a kilobyte or two are all there is, for all libraries together.
+test_the_shared_library_has_little_static_thread_local_storage() {
+    local bytes
+    bytes=$(readelf -lW "$lib/libdcmem.so" | awk '$1 == "TLS" { print $6 }')
+    [ $((bytes)) -gt 0 ] && [ $((bytes)) -le 64 ]
+}
+
 test_the_shared_library_has_its_soname() {
     readelf -d "$lib/libdcmem.so" | grep -q 'SONAME.*\[libdcmem.so.0\]'
 }
