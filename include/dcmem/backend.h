@@ -103,7 +103,7 @@ typedef struct dcmem_device_info {
     uint64_t granularity; /* acquire sizes are multiples of it */
     uint64_t cache_line_bytes;
     uint64_t last_level_cache_bytes;
-    uint64_t flush_bytes; /* non-coherent mappings flush in units of this; 0 when coherent */
+    uint64_t flush_bytes; /* non-coherent mappings flush in units of this, at most 4096; 0 when coherent */
     int32_t numa_node;    /* -1 when unknown or none */
     bool is_unified;
     uint64_t page_bytes; /* VIRTUAL: reservations, pages and maps of pages are multiples of it; 0: of granularity */

@@ -51,7 +51,7 @@ typedef struct dcmem_simulated_profile {
     uint64_t host_bytes;               /* memory of the host for HOST and PINNED, where it is not unified; 0: 64 GiB */
     uint64_t granularity;              /* a power of two; 0: 4096 */
     uint64_t alignment;                /* a power of two; 0: granularity */
-    uint64_t flush_bytes;              /* NON_COHERENT: flushes touch whole units of this, a power of two; 0: 64 */
+    uint64_t flush_bytes; /* NON_COHERENT: flushes touch whole units of it, a power of two up to 4096; 0: 64 */
 } dcmem_simulated_profile;
 
 /* The profiles that come with the kit, in the order of the devices of "simulated". */

@@ -7,6 +7,7 @@
 #include "backend/contract.h"
 #include "backend/registry.h"
 #include "base/fail.h"
+#include "base/os.h"
 #include "base/size.h"
 #include "base/thread.h"
 
@@ -44,7 +45,7 @@ are_heaps_sane(const dcmem_device_info *info)
     X(alignment, dcmi_is_power_of_two(info->alignment))                                                                \
     X(granularity, dcmi_is_power_of_two(info->granularity))                                                            \
     X(cache_line_bytes, IS_UNIT_OR_NONE(info->cache_line_bytes))                                                       \
-    X(flush_bytes, IS_UNIT_OR_NONE(info->flush_bytes))                                                                 \
+    X(flush_bytes, IS_UNIT_OR_NONE(info->flush_bytes) && info->flush_bytes <= DCMI_PAGE)                               \
     X(numa_node, info->numa_node >= -1)                                                                                \
     X(is_unified, !(info->capabilities & DCMEM_CAP_UNIFIED) || info->is_unified)                                       \
     X(page_bytes, IS_UNIT_OR_NONE(info->page_bytes))

@@ -34,6 +34,17 @@ arenas_for(const dcmi_device *device)
     return (uint32_t)dcmi_min((uint64_t)processors, DCMI_MOST_ARENAS);
 }
 
+/* What every block of a kind has: the device's own, where that is less than a page. Two blocks never share a unit of
+ * flushing: a flush of the one would write the other's bytes back. */
+static uint64_t
+alignment_for(const dcmi_device *device, dcmem_kind kind)
+{
+    uint64_t own = device->info.alignment < DCMI_PAGE ? device->info.alignment : DCMI_QUANTUM;
+    bool is_host = kind == DCMEM_KIND_HOST || kind == DCMEM_KIND_PINNED;
+    uint64_t unit = is_host ? 0 : device->info.flush_bytes;
+    return dcmi_max(dcmi_max(own, unit), DCMI_QUANTUM);
+}
+
 static dcmem_result
 init_parts(dcmi_pool *pool)
 {
@@ -96,8 +107,7 @@ pool_make(dcmi_pool **out, dcmi_device *device, dcmi_pool *root, dcmem_kind kind
     pool->kind = kind;
     pool->device = device;
     pool->is_divisible = dcmi_device_has(device, DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED | DCMEM_CAP_UNIFIED);
-    pool->alignment = dcmi_min(
-        dcmi_max(device->info.alignment < DCMI_PAGE ? device->info.alignment : DCMI_QUANTUM, DCMI_QUANTUM), DCMI_PAGE);
+    pool->alignment = alignment_for(device, kind);
     pool->granularity = dcmi_max(device->info.granularity, DCMI_PAGE);
     pool->arena_count = arenas_for(device);
     take_settings(pool, settings);

@@ -97,8 +97,10 @@ fault_of(const dcmem_simulated_profile *profile)
     if (!dcmi_is_power_of_two_or_0(profile->granularity) || !dcmi_is_power_of_two_or_0(profile->alignment) ||
         !dcmi_is_power_of_two_or_0(profile->flush_bytes))
         return "granularity, alignment and flush unit must be powers of two";
-    if (profile->granularity > 1u << 30 || profile->alignment > 1u << 30 || profile->flush_bytes > 1u << 30)
-        return "granularity, alignment and flush unit must be at most 1 GiB";
+    if (profile->granularity > 1u << 30 || profile->alignment > 1u << 30)
+        return "granularity and alignment must be at most 1 GiB";
+    if (profile->flush_bytes > 4096)
+        return "the flush unit must be at most 4096";
     if (is_divisible && !(profile->flags & DCMEM_SIMULATED_ADDRESSED))
         return "divisible memory must have addresses";
     if (is_divisible && (profile->granularity < 4096 || profile->flush_bytes))

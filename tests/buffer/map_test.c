@@ -245,6 +245,43 @@ TEST(map__that_the_driver_refuses_leaves_everything_as_it_was)
     device_close(&on);
 }
 
+/* A flush of the one would write back what the host last saw of the other. */
+static void
+expect_no_shared_units(const dcmem_simulated_profile *profile, dcmem_kind kind)
+{
+    enum { COUNT = 20 };
+    device on = device_open(profile);
+    dcmem_buffer_options options = {.size = sizeof options, .kind = kind};
+    dcmem_buffer *buffers[COUNT];
+    char bytes[100];
+    for (int i = 0; i < COUNT; i++) {
+        EXPECT_OK(dcmem_buffer_create(&buffers[i], on.manager, sizeof bytes, &options));
+        EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffers[i]), "-", 1));
+    }
+    for (int i = 1; i < COUNT; i++) {
+        dcmem_map m = map(buffers[i], 0, sizeof bytes, DCMEM_MAP_WRITE);
+        EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffers[i - 1]), "d", 1)); /* by the device */
+        memset(m.host, 'h', sizeof bytes);
+        EXPECT_OK(dcmem_buffer_unmap(&m));
+        EXPECT_OK(dcmem_buffer_copy_out(bytes, dcmem_view_whole(buffers[i - 1]), 0));
+        EXPECT(are_all(bytes, 'd', sizeof bytes));
+    }
+    for (int i = 0; i < COUNT; i++)
+        EXPECT_OK(dcmem_buffer_destroy(buffers[i]));
+    device_close(&on);
+}
+
+TEST(map__buffers_of_non_coherent_memory_share_no_unit_that_is_flushed)
+{
+    for (uint64_t unit = 64; unit <= 4096; unit *= 4) {
+        dcmem_simulated_profile profile = visible_profile;
+        profile.flush_bytes = unit;
+        expect_no_shared_units(&profile, DCMEM_KIND_HOST_VISIBLE);
+        profile.flags = DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_NON_COHERENT;
+        expect_no_shared_units(&profile, DCMEM_KIND_DEVICE);
+    }
+}
+
 TEST(map__whose_flush_fails_stays_open_to_be_ended_again_or_aborted)
 {
     device on = device_open(&visible_profile);
