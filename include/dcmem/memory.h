@@ -3,10 +3,10 @@
  * On a backend with addresses of its own the address is the device's; elsewhere it is a name that only dcmem
  * understands (dcmem_raw_native() says what to give a kernel). On the CPU it is ordinary memory.
  *
- * free, realloc and the others refuse addresses that this manager did not give out, addresses inside a block, and
- * blocks that are already free. A double free by one thread is always caught until the block is given out again; two
- * threads that race to free one address may both succeed, except in a build with -DDCMEM_HARDENED=ON, which catches
- * that too.
+ * free, realloc and the others refuse addresses that this manager did not give out, addresses inside a block, blocks
+ * that are already free, and the memory of buffers. A double free by one thread is always caught until the block is
+ * given out again; two threads that race to free one address may both succeed, except in a build with
+ * -DDCMEM_HARDENED=ON, which catches that too.
  *
  * Calls that return an address return NULL on failure, and dcmem_last_detail() says why. */
 #ifndef DCMEM_MEMORY_H

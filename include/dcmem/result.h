@@ -30,7 +30,7 @@ typedef enum dcmem_result_class {
     X(E_STALE_VIEW, PROGRAMMER, 8, "the view reaches past the buffer's end")                                           \
     X(E_NOT_A_MANAGER, PROGRAMMER, 9, "the handle was never a manager")                                                \
     X(E_STALE_MANAGER, PROGRAMMER, 10, "the manager was destroyed")                                                    \
-    X(E_FOREIGN, PROGRAMMER, 11, "the memory belongs to another manager")                                              \
+    X(E_FOREIGN, PROGRAMMER, 11, "the memory belongs to another manager or to a buffer")                               \
     X(E_UNKNOWN_ADDRESS, PROGRAMMER, 12, "the address was not given out by this manager")                              \
     X(E_INTERIOR, PROGRAMMER, 13, "the address lies inside a block, not at its start")                                 \
     X(E_ALREADY_FREE, PROGRAMMER, 14, "the block is already free")                                                     \

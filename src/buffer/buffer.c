@@ -123,7 +123,7 @@ make_block(dcmem_buffer **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buff
     dcmi_thread *thread = dcmi_thread_get();
     if (!thread)
         return DCMEM_E_NO_HOST_MEMORY;
-    uint64_t address = dcmi_pool_take(pool, bytes, options->alignment);
+    uint64_t address = dcmi_pool_take(pool, bytes, options->alignment, DCMI_HOLDER_LIBRARY);
     if (!address)
         return dcmem_last_detail()->result;
 
@@ -146,7 +146,8 @@ undo_slot:
     dcmi_slot_unpop(buffer, thread);
 undo_address:;
     dcmem_detail cause = dcmi_detail_save();
-    (void)dcmi_pool_give(pool, address); /* taken just now: only a driver that fails twice can fail here */
+    /* Taken just now: only a driver that fails twice can fail here. */
+    (void)dcmi_pool_give(pool, address, DCMI_HOLDER_LIBRARY);
     dcmi_detail_restore(&cause);
     return result;
 }
@@ -179,7 +180,7 @@ dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, 
     dcmi_thread *thread = dcmi_thread_current;
     if (DCMI_UNLIKELY(!out || !manager || options || !thread || thread->slot_count == 0))
         return create_slowly(out, manager, bytes, options);
-    uint64_t address = dcmi_pool_take_hot(manager, bytes);
+    uint64_t address = dcmi_pool_take_hot(manager, bytes, DCMI_HOLDER_LIBRARY);
     if (DCMI_UNLIKELY(!address))
         return create_slowly(out, manager, bytes, NULL);
 
@@ -306,7 +307,7 @@ dispose(dcmi_slot *slot, dcmem_buffer *buffer)
     if (slot->traits & DCMI_TRAIT_IMPORTED)
         release_imported(slot, pool);
     else
-        result = dcmi_pool_give(pool, slot->address);
+        result = dcmi_pool_give(pool, slot->address, DCMI_HOLDER_LIBRARY);
     if (slot->traits & DCMI_TRAIT_MORE)
         dcmi_more_fini(dcmi_slot_more(slot));
     dcmi_pool_add(pool, DCMI_COUNTER_buffers_destroyed, 1);
@@ -362,7 +363,8 @@ dcmem_buffer_destroy(dcmem_buffer *buffer)
         DCMI_UNLIKELY(!atomic_compare_exchange_strong_explicit(&slot->word, &word, word + (1ull << 32),
                                                                memory_order_acquire, memory_order_relaxed)))
         return buffer ? destroy_slowly(buffer) : DCMEM_OK;
-    if (DCMI_UNLIKELY(slot->traits) || DCMI_UNLIKELY(!dcmi_pool_give_hot(dcmi_slot_manager(slot), slot->address)))
+    if (DCMI_UNLIKELY(slot->traits) ||
+        DCMI_UNLIKELY(!dcmi_pool_give_hot(dcmi_slot_manager(slot), slot->address, DCMI_HOLDER_LIBRARY)))
         return dispose(slot, buffer);
 
     thread->slots[thread->slot_count++] = dcmi_slot_after(buffer);

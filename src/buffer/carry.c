@@ -127,7 +127,7 @@ copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_ta
     dcmem_result result = dcmi_pool_of_kind(&host, dcmi_pool_root(to->pool), DCMEM_KIND_HOST);
     if (result)
         return result;
-    uint64_t address = dcmi_pool_take(host, dcmi_min(bytes, STAGE_BYTES), 0);
+    uint64_t address = dcmi_pool_take(host, dcmi_min(bytes, STAGE_BYTES), 0, DCMI_HOLDER_LIBRARY);
     if (!address)
         return dcmem_last_detail()->result;
 
@@ -138,7 +138,7 @@ copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_ta
         dcmi_site stage = dcmi_site_host(place.host);
         result = copy_chunks(to, from, &stage, bytes, tag, has_begun);
     }
-    dcmem_result given = dcmi_pool_give(host, address);
+    dcmem_result given = dcmi_pool_give(host, address, DCMI_HOLDER_LIBRARY);
     return result ? result : given;
 }
 

@@ -64,7 +64,7 @@ static dcmem_result
 fetch(resizing *of, uint64_t alignment)
 {
     if (of->wants_block) {
-        of->address = dcmi_pool_take(of->pool, of->bytes, alignment);
+        of->address = dcmi_pool_take(of->pool, of->bytes, alignment, DCMI_HOLDER_LIBRARY);
         if (!of->address)
             return dcmem_last_detail()->result;
     }
@@ -115,6 +115,18 @@ move(resizing *of)
     return result;
 }
 
+/* Blocks that stay are in use for another size. */
+static void
+resize_in_place(const resizing *of)
+{
+    const dcmi_slot *slot = of->locked.slot;
+    const dcmi_more *more = dcmi_slot_more(slot);
+    if (!of->moves_block)
+        dcmi_pool_resize(of->pool, slot->address, of->bytes, DCMI_HOLDER_LIBRARY);
+    if (!of->moves_shadow && (slot->traits & DCMI_TRAIT_HOST))
+        dcmi_pool_resize(more->host_pool, more->host_address, of->bytes, DCMI_HOLDER_LIBRARY);
+}
+
 /* What the buffer leaves takes the place of what it got. */
 static void
 commit(resizing *of)
@@ -130,6 +142,7 @@ commit(resizing *of)
         slot->address = of->address;
         of->address = address;
     }
+    resize_in_place(of);
     uint64_t old = dcmi_slot_bytes(slot);
     dcmi_contents_resize(slot, of->bytes);
     atomic_store_explicit(&slot->bytes, of->bytes, memory_order_release);
@@ -146,7 +159,7 @@ clean_up(resizing *of, bool scrubs, dcmem_tag tag)
     /* The buffer has moved and cannot move back; a driver that can neither fill nor copy shows the bytes to nobody. */
     if (of->address && scrubs && dcmi_block_scrub(of->pool, of->address, tag))
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
-    if (of->address && dcmi_pool_give(of->pool, of->address))
+    if (of->address && dcmi_pool_give(of->pool, of->address, DCMI_HOLDER_LIBRARY))
         dcmi_log(DCMEM_LOG_ERROR, "buffer", "a block was not given back: %s", dcmem_last_detail()->message);
     dcmi_detail_restore(&cause);
 }

@@ -120,7 +120,7 @@ dcmi_shadow_take(dcmi_shadow *out, dcmi_pool *pool, uint64_t bytes, uint64_t ali
     dcmem_result result = dcmi_pool_of_kind(&shadow.pool, dcmi_pool_root(pool), DCMEM_KIND_HOST);
     if (result)
         return result;
-    shadow.address = dcmi_pool_take(shadow.pool, bytes, alignment);
+    shadow.address = dcmi_pool_take(shadow.pool, bytes, alignment, DCMI_HOLDER_LIBRARY);
     if (!shadow.address) {
         /* To a pool all memory is its device's; this memory is the host's. */
         if (dcmem_last_detail()->result == DCMEM_E_NO_MEMORY)
@@ -141,7 +141,7 @@ dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs)
         return;
     if (scrubs && !dcmi_pool_place(&place, shadow->pool, shadow->address))
         memset(place.host, 0, shadow->capacity);
-    if (dcmi_pool_give(shadow->pool, shadow->address))
+    if (dcmi_pool_give(shadow->pool, shadow->address, DCMI_HOLDER_LIBRARY))
         dcmi_log(DCMEM_LOG_ERROR, "buffer", "a host side was not given back: %s", dcmem_last_detail()->message);
 }
 

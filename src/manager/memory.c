@@ -22,7 +22,7 @@ allocate_slowly(dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool || ask(pool, DCMEM_GATE_raw_allocate, NULL, bytes))
         return NULL;
-    return (void *)(uintptr_t)dcmi_pool_take(pool, bytes, alignment);
+    return (void *)(uintptr_t)dcmi_pool_take(pool, bytes, alignment, DCMI_HOLDER_CALLER);
 }
 
 static DCMI_COLD dcmem_result
@@ -31,7 +31,7 @@ free_slowly(dcmem_manager *manager, void *address)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool)
         return dcmem_last_detail()->result;
-    dcmem_result result = address ? dcmi_pool_give(pool, (uintptr_t)address) : DCMEM_OK;
+    dcmem_result result = address ? dcmi_pool_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER) : DCMEM_OK;
     if (!result && address)
         (void)ask(pool, DCMEM_GATE_raw_free, address, 0); /* it is told; free cannot be refused */
     return result;
@@ -40,7 +40,7 @@ free_slowly(dcmem_manager *manager, void *address)
 void *
 dcmem_raw_allocate(dcmem_manager *manager, uint64_t bytes)
 {
-    uint64_t address = dcmi_pool_take_hot(manager, bytes);
+    uint64_t address = dcmi_pool_take_hot(manager, bytes, DCMI_HOLDER_CALLER);
     if (DCMI_LIKELY(address))
         return (void *)(uintptr_t)address;
     return allocate_slowly(manager, bytes, 0);
@@ -49,7 +49,7 @@ dcmem_raw_allocate(dcmem_manager *manager, uint64_t bytes)
 dcmem_result
 dcmem_raw_free(dcmem_manager *manager, void *address)
 {
-    if (DCMI_LIKELY(dcmi_pool_give_hot(manager, (uintptr_t)address)))
+    if (DCMI_LIKELY(dcmi_pool_give_hot(manager, (uintptr_t)address, DCMI_HOLDER_CALLER)))
         return DCMEM_OK;
     return free_slowly(manager, address);
 }
@@ -67,6 +67,26 @@ dcmem_raw_allocate_aligned(dcmem_manager *manager, uint64_t bytes, uint64_t alig
 
 /* ---- Ranges within blocks ---- */
 
+/* The caller's block that holds `address`. */
+static dcmem_result
+block_find(dcmi_block *out, dcmi_pool *pool, const void *address)
+{
+    dcmem_result result = dcmi_pool_find(out, pool, (uintptr_t)address);
+    if (!result && out->holder != DCMI_HOLDER_CALLER)
+        result = dcmi_pool_refuse(pool, (uintptr_t)address);
+    return result;
+}
+
+/* The same, and it begins there. */
+static dcmem_result
+block_find_start(dcmi_block *out, dcmi_pool *pool, const void *address)
+{
+    dcmem_result result = block_find(out, pool, address);
+    if (!result && out->address != (uintptr_t)address)
+        result = dcmi_pool_refuse(pool, (uintptr_t)address);
+    return result;
+}
+
 typedef struct range {
     dcmi_pool *pool;
     dcmi_place place;
@@ -80,7 +100,7 @@ range_find(range *out, dcmem_manager *manager, const void *address, uint64_t byt
     out->pool = dcmi_pool_resolve(manager);
     if (!out->pool)
         return dcmem_last_detail()->result;
-    dcmem_result result = dcmi_pool_find(&out->block, out->pool, (uintptr_t)address);
+    dcmem_result result = block_find(&out->block, out->pool, address);
     if (result)
         return result;
     uint64_t left = out->block.capacity - ((uintptr_t)address - out->block.address);
@@ -141,17 +161,15 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
         return dcmem_raw_allocate(manager, bytes);
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     dcmi_block block;
-    if (!pool || dcmi_pool_find(&block, pool, (uintptr_t)address))
+    if (!pool || block_find_start(&block, pool, address))
         return NULL;
-    if (block.address != (uintptr_t)address) {
-        dcmi_pool_refuse(pool, (uintptr_t)address);
-        return NULL;
-    }
     if (ask(pool, DCMEM_GATE_raw_reallocate, address, bytes))
         return NULL;
     /* In place while it fits and at least half stays in use. */
-    if (bytes > 0 && bytes <= block.capacity && bytes > block.capacity / 2)
+    if (bytes > 0 && bytes <= block.capacity && bytes > block.capacity / 2) {
+        dcmi_pool_resize(pool, block.address, bytes, DCMI_HOLDER_CALLER);
         return address;
+    }
 
     void *moved = dcmem_raw_allocate(manager, bytes);
     if (!moved)
@@ -175,13 +193,10 @@ dcmem_raw_usable_size(uint64_t *out, dcmem_manager *manager, const void *address
     if (!pool)
         return dcmem_last_detail()->result;
     dcmi_block block;
-    dcmem_result result = dcmi_pool_find(&block, pool, (uintptr_t)address);
-    if (result)
-        return result;
-    if (block.address != (uintptr_t)address)
-        return dcmi_pool_refuse(pool, (uintptr_t)address);
-    *out = block.capacity;
-    return DCMEM_OK;
+    dcmem_result result = block_find_start(&block, pool, address);
+    if (!result)
+        *out = block.capacity;
+    return result;
 }
 
 dcmem_result

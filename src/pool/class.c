@@ -27,12 +27,12 @@ slab_pages(uint64_t bytes)
     return (uint8_t)run;
 }
 
-/* The slack of a block must fit a 16-bit mark that is never 0. */
+/* The slack of a block must fit a mark that is never 0. At least half of a block of more than a page is in use. */
 static uint8_t
 slack_shift(uint64_t bytes)
 {
     uint8_t shift = 0;
-    while (bytes >> shift > UINT16_MAX - 1)
+    while (bytes / 2 >> shift > DCMI_MARK_MOST - 1)
         shift++;
     return shift;
 }

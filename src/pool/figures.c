@@ -198,12 +198,13 @@ slack_of(const dcmi_class *class, const dcmi_totals *of)
 
 static void
 add_class(dcmem_stats *out, const dcmi_class *class, dcmem_class_stats *to, const dcmi_class_counts *counts,
-          uint64_t cached)
+          const dcmi_resized *resized, uint64_t cached)
 {
     uint64_t size = class->bytes;
     uint64_t taken = counts->taken.blocks, given = counts->given.blocks, live = dcmi_less(taken, given);
     uint64_t slack = slack_of(class, &counts->taken);
-    uint64_t waste = dcmi_min(dcmi_less(slack, slack_of(class, &counts->given)), live * size);
+    uint64_t gone = slack_of(class, &counts->given) + atomic_load(&resized->grown);
+    uint64_t waste = dcmi_min(dcmi_less(slack + atomic_load(&resized->shrunk), gone), live * size);
 
     to->block_bytes = size;
     to->allocations += taken;
@@ -216,7 +217,7 @@ add_class(dcmem_stats *out, const dcmi_class *class, dcmem_class_stats *to, cons
     out->frees += given;
     out->allocated_bytes += taken * size;
     out->freed_bytes += given * size;
-    out->requested_bytes += taken * size - slack;
+    out->requested_bytes += taken * size - slack + atomic_load(&resized->grown);
     out->used_bytes += live * size;
     out->live_requested_bytes += live * size - waste;
     if (taken)
@@ -224,16 +225,18 @@ add_class(dcmem_stats *out, const dcmi_class *class, dcmem_class_stats *to, cons
 }
 
 static void
-add_direct(dcmem_stats *out, const dcmi_retired *counts)
+add_direct(dcmem_stats *out, const dcmi_retired *counts, const dcmi_resized *resized)
 {
     uint64_t live = dcmi_less(counts->direct_bytes_taken, counts->direct_bytes_given);
+    uint64_t grown = atomic_load(&resized->grown);
+    uint64_t slack = counts->direct_slack_taken + atomic_load(&resized->shrunk);
     out->allocations += counts->direct_takes;
     out->frees += counts->direct_gives;
     out->allocated_bytes += counts->direct_bytes_taken;
     out->freed_bytes += counts->direct_bytes_given;
-    out->requested_bytes += counts->direct_bytes_taken - counts->direct_slack_taken;
+    out->requested_bytes += counts->direct_bytes_taken - counts->direct_slack_taken + grown;
     out->used_bytes += live;
-    out->live_requested_bytes += dcmi_less(live, counts->direct_slack_taken - counts->direct_slack_given);
+    out->live_requested_bytes += dcmi_less(live, dcmi_less(slack, counts->direct_slack_given + grown));
     if (counts->direct_takes)
         dcmi_histogram_add(&out->allocation_size, counts->direct_bytes_taken / counts->direct_takes,
                            counts->direct_takes);
@@ -264,11 +267,11 @@ add_pool(dcmem_stats *out, dcmi_pool *pool)
         uint64_t in_depot = dcmi_depot_blocks(&pool->depot, class);
         uint64_t size = pool->table.classes[class].bytes;
         add_class(out, &pool->table.classes[class], &out->classes[class], &of.counts.classes[class],
-                  of.cached[class] + in_depot);
+                  &pool->resized[class], of.cached[class] + in_depot);
         out->thread_cache_bytes += of.cached[class] * size;
         out->depot_bytes += in_depot * size;
     }
-    add_direct(out, &of.counts);
+    add_direct(out, &of.counts, &pool->resized[DCMI_CLASS_COUNT]);
     out->buffers_created += of.counts.buffers_created;
     out->buffers_destroyed += of.counts.buffers_destroyed;
     out->accesses += of.counts.accesses;

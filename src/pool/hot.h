@@ -38,9 +38,10 @@ dcmi_tally(dcmi_count *count, uint64_t tally, uint64_t mark)
 #endif
 }
 
-/* A block for `bytes`, or 0: go the slow way. */
+/* A block for `bytes`, or 0: go the slow way. `holder` is a constant where these are expanded: a caller's marks are
+ * written and tested as they are. */
 static inline uint64_t
-dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
+dcmi_hot_take(dcmi_cache *cache, uint64_t bytes, unsigned holder)
 {
     dcmi_magazine *magazine = dcmi_cache_serving(cache, dcmi_class_index(bytes));
     dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed) - 1;
@@ -51,7 +52,9 @@ dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
 
     uint64_t mark = dcmi_mark_for(magazine->block_bytes, magazine->slack_shift, bytes);
 #ifndef DCMI_NO_CHECKS
-    atomic_store_explicit(top->mark, (uint16_t)mark, memory_order_relaxed);
+    atomic_store_explicit(top->mark, (uint16_t)(mark | holder), memory_order_relaxed);
+#else
+    (void)holder;
 #endif
     atomic_store_explicit(&magazine->top, top, memory_order_relaxed);
     dcmi_tally(&magazine->taken, tally, mark);
@@ -60,7 +63,7 @@ dcmi_hot_take(dcmi_cache *cache, uint64_t bytes)
 
 /* False: go the slow way, nothing has changed. */
 static inline bool
-dcmi_hot_give(dcmi_cache *cache, uint64_t address)
+dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
 {
     dcmi_cell cell = dcmi_map_cell(cache->map, address);
     if (DCMI_UNLIKELY(!cell.leaf))
@@ -78,44 +81,46 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address)
      * measured: no gain in churn, half a nanosecond more elsewhere. */
     bool is_slab = dcmi_page_is_slab(kind);
     _Atomic uint16_t *live = is_slab ? dcmi_cell_slot(cell) : &page->live;
-    uint16_t mark = 1;
+    int16_t mark = 1;
 #ifndef DCMI_NO_CHECKS
     uint64_t mask = is_slab ? DCMI_QUANTUM - 1 : DCMI_PAGE - 1;
     if (DCMI_UNLIKELY(address & mask))
         return false;
-#ifdef DCMI_HARDENED
-    mark = atomic_exchange_explicit(live, 0, memory_order_relaxed);
-#else
-    mark = atomic_load_explicit(live, memory_order_relaxed);
-#endif
-    if (DCMI_UNLIKELY(mark == 0))
+    uint16_t whole = atomic_load_explicit(live, memory_order_relaxed);
+    mark = dcmi_mark_for_holder(whole, holder);
+    if (DCMI_UNLIKELY(mark <= 0))
         return false;
-#ifndef DCMI_HARDENED
+#ifdef DCMI_HARDENED
+    if (!atomic_compare_exchange_strong_explicit(live, &whole, 0, memory_order_relaxed, memory_order_relaxed))
+        return false; /* COVER: another thread must free it in the same instant */
+#else
     atomic_store_explicit(live, 0, memory_order_relaxed);
 #endif
+#else
+    (void)holder;
 #endif
     top->address = address;
     top->mark = live;
     atomic_store_explicit(&magazine->top, top + 1, memory_order_relaxed);
-    dcmi_tally(&magazine->given, tally, mark);
+    dcmi_tally(&magazine->given, tally, (uint16_t)mark);
     return true;
 }
 
 /* For the layers above: a block of the manager's root pool, or 0, or false: go the slow way. */
 static inline uint64_t
-dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes)
+dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    uint64_t address = dcmi_cache_enter(cache, (uintptr_t)manager) ? dcmi_hot_take(cache, bytes) : 0;
+    uint64_t address = dcmi_cache_enter(cache, (uintptr_t)manager) ? dcmi_hot_take(cache, bytes, holder) : 0;
     dcmi_cache_leave(cache);
     return address;
 }
 
 static inline bool
-dcmi_pool_give_hot(dcmem_manager *manager, uint64_t address)
+dcmi_pool_give_hot(dcmem_manager *manager, uint64_t address, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    bool is_given = dcmi_cache_enter(cache, (uintptr_t)manager) && dcmi_hot_give(cache, address);
+    bool is_given = dcmi_cache_enter(cache, (uintptr_t)manager) && dcmi_hot_give(cache, address, holder);
     dcmi_cache_leave(cache);
     return is_given;
 }

@@ -43,6 +43,11 @@ typedef struct dcmi_class_counts {
     dcmi_totals taken, given;
 } dcmi_class_counts;
 
+/* By how much requests grew and shrank inside their blocks. */
+typedef struct dcmi_resized {
+    _Atomic uint64_t grown, shrunk;
+} dcmi_resized;
+
 typedef struct dcmi_tag_counts {
     _Atomic uint64_t allocations, frees, live_bytes, peak_bytes;
 } dcmi_tag_counts;
@@ -103,7 +108,8 @@ struct dcmi_pool {
     dcmi_shard *shards; /* the root's */
     _Atomic int64_t gauges[DCMI_GAUGE_COUNT];
     dcmi_tag_counts tags[DCMEM_TAG_LIMIT];
-    _Atomic uint64_t held;     /* from the driver */
+    dcmi_resized resized[DCMI_CLASS_COUNT + 1]; /* by class; the last: of direct blocks */
+    _Atomic uint64_t held;                      /* from the driver */
     _Atomic uint64_t high;     /* most that was out or asked for when the pool grew, since the last idle round */
     _Atomic uint64_t out_seen; /* highest bytes out at which the peak of used bytes was looked at */
     _Atomic uint64_t used_peak;

@@ -9,7 +9,8 @@
  *     slots: 2 bytes for every 64 bytes: the live mark of a slab's block stands where the block begins.
  *
  * A live mark is 0 for what is not the start of a live block, else 1 + what the block has beyond the request, in units
- * of its class. So one load tells whether an address may be freed, and the figures of fragmentation are exact.
+ * of its class; its top bit says who holds the block. So one load and one comparison tell whether an address may be
+ * freed and by whom, and the figures of fragmentation are exact.
  *
  * Marks are relaxed atomics: the owner of a block writes them alone; a caller's mistake may read them at any time. */
 #ifndef DCMI_MAP_H
@@ -48,6 +49,12 @@ typedef struct dcmi_leaf {
 } dcmi_leaf;
 
 #define DCMI_SLAB_MOST_BLOCKS 256u
+
+/* Who holds a block: whoever asked for raw memory, or the library itself: a buffer, its host side, a stage of a copy.
+ * Raw calls refuse the library's blocks. */
+#define DCMI_HOLDER_CALLER  0u
+#define DCMI_HOLDER_LIBRARY 0x8000u
+#define DCMI_MARK_MOST      0x7fffu
 
 typedef struct dcmi_map {
     _Atomic uint64_t base; /* no address lies near it until the first memory sets it */
@@ -105,6 +112,13 @@ static inline dcmi_page *
 dcmi_map_page(const dcmi_map *map, uint64_t address)
 {
     return dcmi_cell_page(dcmi_map_cell(map, address));
+}
+
+/* What the holder's live mark says, or what is not above 0: the block is not alive, or another holds it. */
+static inline int16_t
+dcmi_mark_for_holder(uint16_t live, unsigned holder)
+{
+    return (int16_t)(live ^ holder);
 }
 
 void dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind);

@@ -280,6 +280,7 @@ reset_parts(dcmi_pool *pool)
     memset(&pool->retired, 0, sizeof pool->retired);
     memset((void *)pool->gauges, 0, sizeof pool->gauges);
     memset((void *)pool->tags, 0, sizeof pool->tags);
+    memset((void *)pool->resized, 0, sizeof pool->resized);
     atomic_store(&pool->high, 0);
     atomic_store(&pool->out_seen, 0);
     atomic_store(&pool->used_peak, 0);

@@ -8,6 +8,7 @@
 #define DCMI_POOL_H
 
 #include "backend/device.h"
+#include "pool/map.h"
 #include "stats/shard.h"
 
 #include <dcmem/manager.h>
@@ -31,17 +32,22 @@ dcmem_result dcmi_pool_of_kind(dcmi_pool **out, dcmi_pool *root, dcmem_kind kind
 dcmi_device *dcmi_pool_device(const dcmi_pool *pool);
 dcmem_kind dcmi_pool_kind(const dcmi_pool *pool);
 
-/* A block of at least `bytes` at a multiple of `alignment` (0: the pool's own, at least 64). Returns its address, or 0
- * with the detail written. */
-uint64_t dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment);
+/* A block of at least `bytes` at a multiple of `alignment` (0: the pool's own, at least 64) for a DCMI_HOLDER. Returns
+ * its address, or 0 with the detail written. */
+uint64_t dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned holder);
 
-/* Gives a block back. Refuses what is not the start of a live block of this pool. */
-dcmem_result dcmi_pool_give(dcmi_pool *pool, uint64_t address);
+/* Gives a block back. Refuses what is not the start of a live block of this pool and holder. */
+dcmem_result dcmi_pool_give(dcmi_pool *pool, uint64_t address, unsigned holder);
+
+/* A live block is now in use for `bytes`, at most its capacity: the figures follow. Nothing where the holder has no
+ * such block. */
+void dcmi_pool_resize(dcmi_pool *pool, uint64_t address, uint64_t bytes, unsigned holder);
 
 /* The block that holds `address`, which may be interior. */
 typedef struct dcmi_block {
     uint64_t address;
     uint64_t capacity;
+    unsigned holder;
 } dcmi_block;
 
 dcmem_result dcmi_pool_find(dcmi_block *out, dcmi_pool *pool, uint64_t address);

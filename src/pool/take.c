@@ -26,6 +26,7 @@ typedef struct request {
     uint64_t pages;
     uint64_t align_pages;
     unsigned class; /* DCMI_CLASS_NONE: direct */
+    unsigned holder;
     bool is_large;
     bool met_driver;
 } request;
@@ -50,12 +51,18 @@ home(const request *r)
 
 /* A direct block: its slack fits the mark or is clipped to it, the same way when it is freed. */
 static uint64_t
+direct_mark(uint64_t capacity, uint64_t bytes)
+{
+    return dcmi_min(capacity - bytes, DCMI_MARK_MOST - 1) + 1;
+}
+
+static uint64_t
 mark_direct(const request *r, uint64_t address)
 {
     dcmi_page *page = dcmi_map_page(&r->pool->map, address);
-    uint64_t slack = dcmi_min((r->pages << DCMI_PAGE_SHIFT) - r->bytes, UINT16_MAX - 1);
-    atomic_store_explicit(&page->live, (uint16_t)(slack + 1), memory_order_relaxed);
-    return slack;
+    uint64_t mark = direct_mark(r->pages << DCMI_PAGE_SHIFT, r->bytes);
+    atomic_store_explicit(&page->live, (uint16_t)(mark | r->holder), memory_order_relaxed);
+    return mark - 1;
 }
 
 static uint64_t
@@ -138,7 +145,7 @@ take_class(request *r, dcmi_region *region)
     dcmi_entry entry = take_entry(r, region, magazine);
     if (entry.address) {
         uint16_t mark = (uint16_t)dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
-        atomic_store_explicit(entry.mark, mark, memory_order_relaxed);
+        atomic_store_explicit(entry.mark, (uint16_t)(mark | r->holder), memory_order_relaxed);
         count_miss(r);
         dcmi_magazine_count_taken(magazine, mark);
     }
@@ -349,7 +356,7 @@ climb(request *r)
 /* ---- Taking ---- */
 
 static dcmem_result
-request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
+request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned holder)
 {
     if (bytes == 0)
         return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "bytes is 0; ask for at least 1");
@@ -358,7 +365,8 @@ request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
                          (unsigned long long)bytes, (unsigned long long)pool->largest_allocation_bytes);
 
     alignment = dcmi_max(alignment, pool->alignment);
-    *out = (request){.pool = pool, .bytes = bytes, .align_pages = dcmi_max(alignment / DCMI_PAGE, 1)};
+    uint64_t align_pages = dcmi_max(alignment / DCMI_PAGE, 1);
+    *out = (request){.pool = pool, .bytes = bytes, .align_pages = align_pages, .holder = holder};
     out->class = alignment <= DCMI_PAGE ? dcmi_class_for(&pool->table, bytes, alignment) : DCMI_CLASS_NONE;
     out->cache = dcmi_cache_get(pool);
 
@@ -414,10 +422,10 @@ timing_weight(dcmi_cache *cache, const dcmi_count *tally)
 }
 
 uint64_t
-dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment)
+dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned holder)
 {
     request r = {0};
-    if (request_make(&r, pool, bytes, alignment))
+    if (request_make(&r, pool, bytes, alignment, holder))
         return take_failed(pool, bytes);
 
     const dcmi_magazine *magazine = r.class == DCMI_CLASS_NONE ? NULL : dcmi_cache_magazine(r.cache, r.class);
@@ -567,13 +575,25 @@ capacity_of(dcmi_pool *pool, uint64_t address, unsigned class)
     return (uint64_t)dcmi_region_span(dcmi_pool_region_of(pool, owner), owner)->pages << DCMI_PAGE_SHIFT;
 }
 
+/* Ends the holder's live block: what its mark said, or 0 and nothing has changed. */
+static uint16_t
+end_mark(_Atomic uint16_t *mark, unsigned holder)
+{
+    uint16_t was = atomic_load_explicit(mark, memory_order_relaxed);
+    do {
+        if (dcmi_mark_for_holder(was, holder) <= 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(mark, &was, 0, memory_order_relaxed, memory_order_relaxed));
+    return (uint16_t)(was ^ holder);
+}
+
 dcmem_result
-dcmi_pool_give(dcmi_pool *pool, uint64_t address)
+dcmi_pool_give(dcmi_pool *pool, uint64_t address, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_get(pool);
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, address, &class);
-    uint16_t was_live = mark ? atomic_exchange_explicit(mark, 0, memory_order_relaxed) : 0;
+    uint16_t was_live = mark ? end_mark(mark, holder) : 0;
 #ifdef DCMI_NO_CHECKS
     was_live = mark && class != DCMI_CLASS_NONE ? 1 : was_live;
 #endif
@@ -592,6 +612,34 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address)
     if (weight)
         dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_free_latency, dcmi_os_now_ns() - begin, weight);
     return DCMEM_OK;
+}
+
+/* ---- Resizing inside a block ---- */
+
+void
+dcmi_pool_resize(dcmi_pool *pool, uint64_t address, uint64_t bytes, unsigned holder)
+{
+    unsigned class;
+    _Atomic uint16_t *live = mark_of(pool, address, &class);
+    if (!live)
+        return; /* COVER: the block must be given back in the same instant */
+    bool is_direct = class == DCMI_CLASS_NONE;
+    unsigned shift = is_direct ? 0 : pool->table.classes[class].slack_shift;
+    uint64_t capacity = capacity_of(pool, address, class);
+    uint64_t mark = is_direct ? direct_mark(capacity, bytes) : dcmi_mark_for(capacity, shift, bytes);
+    dcmi_resized *resized = &pool->resized[is_direct ? DCMI_CLASS_COUNT : class];
+
+    uint16_t whole = atomic_load_explicit(live, memory_order_relaxed);
+    int16_t was;
+    do {
+        was = dcmi_mark_for_holder(whole, holder);
+        if (was <= 0)
+            return;
+    } while (!atomic_compare_exchange_weak(live, &whole, (uint16_t)(mark | holder)));
+    if (mark < (uint64_t)was)
+        atomic_fetch_add(&resized->grown, ((uint64_t)was - mark) << shift);
+    else
+        atomic_fetch_add(&resized->shrunk, (mark - (uint64_t)was) << shift);
 }
 
 /* ---- Finding ---- */
@@ -635,8 +683,10 @@ find(dcmi_block *out, dcmi_pool *pool, uint64_t address)
     }
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, start, &class);
-    if (!mark || atomic_load_explicit(mark, memory_order_relaxed) == 0)
+    uint16_t live = mark ? atomic_load_explicit(mark, memory_order_relaxed) : 0;
+    if (live == 0)
         return false;
+    out->holder = live & DCMI_HOLDER_LIBRARY;
     out->address = start;
     out->capacity = capacity_of(pool, start, class);
     return address - start < out->capacity;
@@ -693,7 +743,10 @@ dcmi_pool_refuse(dcmi_pool *pool, uint64_t address)
 {
     void *named = (void *)(uintptr_t)address;
     dcmi_block block;
-    if (find(&block, pool, address))
+    bool is_alive = find(&block, pool, address);
+    if (is_alive && block.holder == DCMI_HOLDER_LIBRARY)
+        return dcmi_fail(DCMEM_E_FOREIGN, "address %p belongs to a buffer; use that", named);
+    if (is_alive)
         return dcmi_fail(DCMEM_E_INTERIOR, "address %p lies %llu bytes inside the block at %p", named,
                          (unsigned long long)(address - block.address), (void *)(uintptr_t)block.address);
 

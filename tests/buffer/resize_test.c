@@ -203,6 +203,32 @@ typedef struct thief {
     dcmem_buffer *buffer;
 } thief;
 
+TEST(resize__in_its_block_is_seen_by_the_figures_on_both_sides)
+{
+    device on = device_open(&split_profile);
+    dcmem_buffer *buffer = buffer_of(on.manager, 5000);
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "x", 1));
+    EXPECT_OK(dcmem_buffer_prefetch(dcmem_view_whole(buffer), DCMEM_SIDE_HOST));
+    dcmem_stats before = stats_of(on.manager);
+    EXPECT_EQ(before.live_requested_bytes, 2 * 5000);
+
+    EXPECT_OK(dcmem_buffer_resize(buffer, 4500));
+    dcmem_stats shrunk = stats_of(on.manager);
+    EXPECT_EQ(shrunk.live_requested_bytes, 2 * 4500);
+    EXPECT_EQ(shrunk.requested_bytes, before.requested_bytes);
+    EXPECT_EQ(shrunk.used_bytes, before.used_bytes);
+
+    EXPECT_OK(dcmem_buffer_resize(buffer, 5100));
+    dcmem_stats grown = stats_of(on.manager);
+    EXPECT_EQ(grown.live_requested_bytes, 2 * 5100);
+    EXPECT_EQ(grown.requested_bytes, before.requested_bytes + 2 * 600);
+    EXPECT_EQ(grown.used_bytes, before.used_bytes);
+
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_EQ(stats_of(on.manager).live_requested_bytes, 0);
+    device_close(&on);
+}
+
 /* A driver that misbehaves: the block that is being left is freed behind the library's back. */
 static dcmem_result
 steal_block(void *user, const dcmem_fake_call *call)
@@ -210,9 +236,9 @@ steal_block(void *user, const dcmem_fake_call *call)
     thief *of = user;
     if (call->operation != DCMEM_FAKE_copy || !of->buffer)
         return DCMEM_OK;
-    void *block = (void *)(uintptr_t)dcmi_handle_slot(of->buffer)->address;
+    uint64_t address = dcmi_handle_slot(of->buffer)->address;
     of->buffer = NULL;
-    return dcmem_raw_free(of->on->manager, block);
+    return dcmi_pool_give(dcmi_pool_resolve(of->on->manager), address, DCMI_HOLDER_LIBRARY);
 }
 
 TEST(resize__that_cannot_scrub_or_give_back_what_it_leaves_has_moved_all_the_same)

@@ -254,6 +254,13 @@ TEST(slot__whose_manager_is_gone_behind_its_back_is_refused_by_every_call)
     EXPECT_RESULT(dcmem_manager_destroy(manager), DCMEM_E_LEAKED);
 }
 
+static void
+steal_block(const device *on, const dcmem_buffer *buffer)
+{
+    uint64_t address = dcmi_handle_slot(buffer)->address;
+    EXPECT_OK(dcmi_pool_give(dcmi_pool_resolve(on->manager), address, DCMI_HOLDER_LIBRARY));
+}
+
 /* The pool refuses what is given back twice: it is logged, and nothing worse happens. */
 TEST(slot__whose_host_side_was_freed_elsewhere_ends_all_the_same)
 {
@@ -264,24 +271,24 @@ TEST(slot__whose_host_side_was_freed_elsewhere_ends_all_the_same)
         EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(both[i]), "x", 1));
         EXPECT_OK(dcmem_buffer_prefetch(dcmem_view_whole(both[i]), DCMEM_SIDE_HOST));
         dcmi_more *more = dcmi_slot_more(dcmi_handle_slot(both[i]));
-        EXPECT_OK(dcmi_pool_give(more->host_pool, more->host_address));
+        EXPECT_OK(dcmi_pool_give(more->host_pool, more->host_address, DCMI_HOLDER_LIBRARY));
     }
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     /* The block is taken away while its bytes are being moved. */
-    EXPECT_OK(dcmem_raw_free(on.manager, (void *)(uintptr_t)dcmi_handle_slot(resized)->address));
+    steal_block(&on, resized);
     EXPECT(dcmem_buffer_resize(resized, 100000) != DCMEM_OK);
     EXPECT(dcmem_buffer_destroy(resized) != DCMEM_OK);
     device_close(&on);
 }
 
-TEST(slot__whose_block_was_freed_as_raw_memory_is_refused_by_every_call_and_says_so_at_its_end)
+TEST(slot__whose_block_was_freed_elsewhere_is_refused_by_every_call_and_says_so_at_its_end)
 {
     device on = device_open(&split_profile);
     for (int is_known = 0; is_known < 2; is_known++) {
         dcmem_buffer *buffer = buffer_of(on.manager, 100);
         if (is_known)
             info_of(buffer);
-        EXPECT_OK(dcmem_raw_free(on.manager, (void *)(uintptr_t)dcmi_handle_slot(buffer)->address));
+        steal_block(&on, buffer);
         EXPECT_OK(dcmem_manager_trim(NULL, on.manager, 0));
         expect_all_fail(buffer, DCMEM_E_UNKNOWN_ADDRESS);
         EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_UNKNOWN_ADDRESS);

@@ -194,19 +194,35 @@ whole_mark(const dcmi_class *class, uint64_t bytes)
     return ((class->bytes - bytes) >> class->slack_shift) + 1;
 }
 
+/* What a block of more than a page is asked for, or shrunk to in place, is more than half of it. */
 TEST(class__a_live_mark_is_never_0_and_never_too_large)
 {
     dcmi_class_table table = table_of(DCMEM_SIZING_DEFAULT, 64);
     for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++) {
         const dcmi_class *class = &table.classes[index];
         uint64_t step = class->bytes / 4096 + 1;
-        for (uint64_t bytes = 1; bytes <= class->bytes; bytes += step) {
+        uint64_t least = class->bytes > DCMI_PAGE ? class->bytes / 2 + 1 : 1;
+        for (uint64_t bytes = least; bytes <= class->bytes; bytes += step) {
             uint64_t mark = whole_mark(class, bytes);
-            EXPECT(mark >= 1 && mark <= UINT16_MAX);
+            EXPECT(mark >= 1 && mark <= DCMI_MARK_MOST);
             EXPECT_EQ(dcmi_mark_for(class->bytes, class->slack_shift, bytes), mark);
         }
         EXPECT_EQ(dcmi_mark_for(class->bytes, class->slack_shift, class->bytes), 1);
     }
+}
+
+TEST(class__more_than_half_of_a_block_of_more_than_a_page_is_in_use)
+{
+    for (int sizing = DCMEM_SIZING_DEFAULT; sizing <= (int)DCMEM_SIZING_POWER_OF_TWO; sizing++)
+        for (uint64_t alignment = 64; alignment <= DCMI_PAGE; alignment *= 2) {
+            dcmi_class_table table = table_of((dcmem_sizing)sizing, alignment);
+            /* The smallest request of each index is the one of which most is lost. */
+            for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++) {
+                uint64_t bytes = index ? dcmi_class_bytes(index - 1) + 1 : 1;
+                uint64_t size = table.classes[dcmi_class_for(&table, bytes, alignment)].bytes;
+                EXPECT(size <= DCMI_PAGE || bytes > size / 2);
+            }
+        }
 }
 
 /* Smaller blocks lose too little for a unit to matter; larger ones are told to within one. */

@@ -1,6 +1,7 @@
 /* depot_test.c: batches between the threads and the regions. */
 #include "pool/depot.h"
 
+#include "base/thread.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -183,6 +184,7 @@ TEST(depot__less_address_space_means_fewer_batches_and_none_is_told)
     put(depot, 0, 0, 10);
     dcmi_depot_fini(depot);
 
+    EXPECT(dcmi_thread_get()); /* where the detail is written */
     dcmi_os_fault = refuse_some;
     refusals_left = 1000;
     result = dcmi_depot_init(depot);

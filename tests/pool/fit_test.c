@@ -1,6 +1,7 @@
 /* fit_test.c: the good fit against a model that knows a state for every page. */
 #include "pool/fit.h"
 
+#include "base/thread.h"
 #include "test.h"
 
 #define WORLD 4096u /* pages of address space, from FIRST on */
@@ -463,6 +464,7 @@ TEST(fit__no_address_space_at_all_is_told)
 {
     asked = 0;
     refused_first = UINT32_MAX;
+    EXPECT(dcmi_thread_get()); /* where the detail is written */
     dcmi_os_fault = refuse_first;
     dcmi_fit fit;
     dcmem_result result = dcmi_fit_init(&fit);

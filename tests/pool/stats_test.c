@@ -450,3 +450,38 @@ TEST(stats__histograms_count_every_allocation_and_every_driver_call)
     EXPECT_GE(stats.free_latency.count, 1);
     book_close(b);
 }
+
+/* ---- Resizing in place ---- */
+
+static void
+expect_reallocation_is_seen(uint64_t bytes, uint64_t to)
+{
+    dcmem_manager *manager = cpu_manager(NULL);
+    void *block = allocate(manager, bytes);
+    uint64_t capacity = usable(manager, block);
+    dcmem_stats before = stats_of(manager);
+    EXPECT_EQ(before.live_requested_bytes, bytes);
+
+    EXPECT(dcmem_raw_reallocate(manager, block, to) == block);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, to);
+    EXPECT_EQ(stats_of(manager).used_bytes, capacity);
+    EXPECT(dcmem_raw_reallocate(manager, block, capacity) == block);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, capacity);
+    EXPECT_EQ(stats_of(manager).requested_bytes, before.requested_bytes + capacity - (bytes < to ? bytes : to));
+
+    /* What is counted when it is given back is what it is by then: the next block's figures are its own. */
+    release(manager, block);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, 0);
+    block = allocate(manager, bytes);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, bytes);
+    release(manager, block);
+    manager_end(manager);
+}
+
+TEST(stats__a_request_that_changes_inside_its_block_is_seen)
+{
+    expect_reallocation_is_seen(5000, 4800);              /* in a slab */
+    expect_reallocation_is_seen(4100, 4200);              /* the other way */
+    expect_reallocation_is_seen(100 * KIB - 2, 99 * KIB); /* of whole pages, told in units of 2 */
+    expect_reallocation_is_seen(GIB + 100, GIB + 1000);   /* of no class */
+}
