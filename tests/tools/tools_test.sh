@@ -120,6 +120,30 @@ END
     expect_said 'a.h:8: dcmem_other_half lacks "Threads:"'
 }
 
+test_docs_refuse_a_former_name_that_hides_its_errors() {
+    file tree/include/dcmem/a.h <<'END'
+/* Does it. Threads: any. Errors: none. */
+DCMEM_LEGACY("dcmem_new(1, "
+             "2)")
+static inline int
+dcmem_told(int a)
+{
+    return a;
+}
+
+/* Does it. Threads: any. */
+DCMEM_LEGACY("dcmem_new(2)")
+static inline int
+dcmem_hidden(int a)
+{
+    return a;
+}
+END
+    expect_failure "$tools/check-docs" tree
+    expect_said 'a.h:13: dcmem_hidden lacks "Errors:"'
+    expect_said "2 exported calls, 1 say too little"
+}
+
 test_docs_let_neighbours_share_a_comment() {
     file tree/include/dcmem/a.h <<'END'
 /* Threads: any. Errors: none. */
