@@ -16,10 +16,19 @@ typedef struct entry {
     uint32_t users;
 } entry;
 
-#define BUILT_IN 1u
+enum {
+#define DCMEM_X(name) INDEX_##name,
+    DCMI_BUILT_IN_BACKENDS(DCMEM_X)
+#undef DCMEM_X
+        BUILT_IN
+};
 
 static dcmi_lock lock;
-static entry entries[BUILT_IN + DCMI_REGISTRY_CAPACITY] DCMI_GUARDED(lock) = {{.backend = &dcmi_cpu_backend}};
+static entry entries[BUILT_IN + DCMI_REGISTRY_CAPACITY] DCMI_GUARDED(lock) = {
+#define DCMEM_X(name) {.backend = &dcmi_##name##_backend},
+    DCMI_BUILT_IN_BACKENDS(DCMEM_X)
+#undef DCMEM_X
+};
 static uint32_t entry_count DCMI_GUARDED(lock) = BUILT_IN;
 
 /* A child of fork has only the forking thread: without these, one that had the lock would have it for ever. */

@@ -361,8 +361,17 @@ dcmi_pool_is_tight(const dcmi_pool *pool)
            (policy == DCMEM_POLICY_DEFAULT && atomic_load_explicit(&pool->root->is_tight, memory_order_relaxed));
 }
 
+/* OpenCL has memory of several sorts: what is named by an address is given to a kernel in another way than a buffer. */
 static dcmem_native_kind
-native_kind(const dcmi_device *device)
+opencl_kind(const dcmem_extent *extent)
+{
+    if (extent->object == extent->address)
+        return DCMEM_NATIVE_OPENCL_SVM;
+    return extent->object == (uintptr_t)extent->host ? DCMEM_NATIVE_HOST_POINTER : DCMEM_NATIVE_OPENCL_BUFFER;
+}
+
+static dcmem_native_kind
+native_kind(const dcmi_device *device, const dcmem_extent *extent)
 {
     static const struct {
         const char *backend;
@@ -375,7 +384,7 @@ native_kind(const dcmi_device *device)
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(device->info.backend, kinds[i].backend) == 0)
-            return kinds[i].kind;
+            return kinds[i].kind == DCMEM_NATIVE_OPENCL_BUFFER ? opencl_kind(extent) : kinds[i].kind;
     return DCMEM_NATIVE_SIMULATED;
 }
 
@@ -383,7 +392,7 @@ dcmem_native
 dcmi_place_native(const dcmi_device *device, const dcmi_place *place, uint64_t bytes)
 {
     return (dcmem_native){
-        .kind = native_kind(device),
+        .kind = native_kind(device, &place->extent),
         .object = place->extent.object,
         .offset = place->offset,
         .bytes = bytes,

@@ -3,6 +3,7 @@
 #include "everything.h"
 
 #include <dcmem/testing.h>
+#include <stdlib.h>
 
 static contract_subject
 subject_of(const dcmem_backend *backend, uint32_t index)
@@ -28,6 +29,18 @@ cpu_with_options(void)
     return subject;
 }
 CONTRACT_TESTS(cpu_with_node_and_huge_pages, cpu_with_options)
+
+/* ---- OpenCL: three devices of one platform where that is PoCL, of two sorts ---- */
+
+#define OPENCL(index)                                                                                                  \
+    static contract_subject opencl_##index(void)                                                                       \
+    {                                                                                                                  \
+        EXPECT_EQ(setenv("POCL_DEVICES", "pthread basic pthread", 0), 0);                                              \
+        return subject_of(dcmem_backend_find("opencl"), index);                                                        \
+    }                                                                                                                  \
+    CONTRACT_TESTS(opencl_##index, opencl_##index)
+OPENCL(0)
+OPENCL(1)
 
 /* ---- Simulated devices ---- */
 

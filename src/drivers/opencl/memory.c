@@ -1,0 +1,517 @@
+/* memory.c: acquires and releases memory, each kind in the best way that a device has.
+ *
+ *     device          clCreateBuffer
+ *     host_visible    the same with CL_MEM_ALLOC_HOST_PTR, where device memory is the host's
+ *     pinned          the same again, mapped for its whole life; or clHostMemAllocINTEL
+ *     managed         clSVMAlloc with a buffer around it, or clSharedMemAllocINTEL
+ *     host            of the system: OpenCL does not come into it
+ *
+ * Drivers put off getting a buffer's memory until it is used first, and some of them end the process when there is
+ * none then. So a buffer is paid for out of the card's budget before it is made, and used at once: after acquire its
+ * memory is there. On processors there is also a look whether the process has the address space. */
+#include "drivers/opencl/device.h"
+
+#include "base/os.h"
+#include "base/size.h"
+
+#include <stdlib.h>
+
+static void *
+at(uint64_t address)
+{
+    return (void *)(uintptr_t)address;
+}
+
+uint32_t
+dcmi_cl_device_kinds(const dcmi_cl_device *device)
+{
+    uint32_t kinds =
+        DCMEM_KIND_BIT(DCMEM_KIND_DEVICE) | DCMEM_KIND_BIT(DCMEM_KIND_HOST) | DCMEM_KIND_BIT(DCMEM_KIND_PINNED);
+    if (device->card->is_unified)
+        kinds |= DCMEM_KIND_BIT(DCMEM_KIND_HOST_VISIBLE);
+    if (device->managed)
+        kinds |= DCMEM_KIND_BIT(DCMEM_KIND_MANAGED);
+    return kinds;
+}
+
+bool
+dcmi_cl_device_pays(const dcmi_cl_device *device, dcmem_kind kind)
+{
+    return kind != DCMEM_KIND_HOST && (kind != DCMEM_KIND_PINNED || device->card->is_unified);
+}
+
+/* ---- Money ---- */
+
+/* Where what is asked for lies aligned, wherever the room lies. What does not fit 64 bits is more than there is. */
+static uint64_t
+room_for(const dcmem_acquire *request)
+{
+    uint64_t room;
+    return dcmi_size_add(&room, request->bytes, request->alignment) ? room : UINT64_MAX;
+}
+
+/* Adds to what a piece has paid; it gets it back when it goes, whatever became of it. */
+static dcmem_result
+charge(dcmi_cl_piece *piece, dcmi_cl_device *device, dcmem_kind kind, uint64_t bytes)
+{
+    if (bytes > device->card->largest_bytes)
+        return dcmi_fail(DCMEM_E_TOO_LARGE, "%llu bytes; the device gives at most %llu at once",
+                         (unsigned long long)bytes, (unsigned long long)device->card->largest_bytes);
+    if (!dcmi_cl_device_pays(device, kind))
+        return DCMEM_OK;
+    dcmem_result result = dcmi_cl_card_charge(device->card, bytes);
+    if (!result)
+        piece->charged_bytes += bytes;
+    return result;
+}
+
+/* Has the process room for it? Another thread may take it before the driver does; but what ends a process is a limit
+ * that is far passed, not one that is just reached. */
+static dcmem_result
+look_for_room(const dcmi_cl_device *device, uint64_t bytes)
+{
+    if (!device->card->is_unified)
+        return DCMEM_OK;
+    void *room = dcmi_os_reserve(bytes);
+    if (!room)
+        return dcmi_fail(DCMEM_E_NO_MEMORY, "%llu bytes: the process has no address space for them (ulimit -v)",
+                         (unsigned long long)bytes);
+    dcmi_os_unreserve(room, bytes);
+    return DCMEM_OK;
+}
+
+/* ---- Buffers ---- */
+
+static cl_mem
+create(dcmi_cl_device *device, uint64_t flags, uint64_t bytes, void *host, cl_int *code)
+{
+    const cl_bitfield properties[] = {CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT, CL_TRUE, 0};
+    *code = CL_SUCCESS;
+    if (device->has_addresses && !host)
+        return dcmi_cl.clCreateBufferWithProperties(device->context, properties, flags, bytes, NULL, code);
+    return dcmi_cl.clCreateBuffer(device->context, flags, bytes, host, code);
+}
+
+static dcmem_result
+create_buffer(cl_mem *out, dcmi_cl_device *device, uint64_t flags, uint64_t bytes, void *host)
+{
+    cl_int code;
+    cl_mem mem = create(device, flags, bytes, host, &code);
+    if (code)
+        return dcmi_cl_fail(code, "a buffer of %llu bytes", (unsigned long long)bytes);
+    *out = mem;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+create_part(cl_mem *out, cl_mem whole, uint64_t offset, uint64_t bytes)
+{
+    cl_int code = CL_SUCCESS;
+    const cl_buffer_region region = {offset, bytes};
+    cl_mem mem = dcmi_cl.clCreateSubBuffer(whole, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
+    if (code)
+        return dcmi_cl_fail(code, "%llu bytes of a buffer, from %llu", (unsigned long long)bytes,
+                            (unsigned long long)offset);
+    *out = mem;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+release_buffer(cl_mem mem)
+{
+    cl_int code = mem ? dcmi_cl.clReleaseMemObject(mem) : CL_SUCCESS;
+    return code ? dcmi_cl_fail(code, "a buffer could not be released") : DCMEM_OK;
+}
+
+/* 0: the device says none. */
+static uint64_t
+address_of(const dcmi_cl_device *device, cl_mem mem)
+{
+    uint64_t addresses[DCMI_CL_CARDS] = {0};
+    if (!device->has_addresses ||
+        dcmi_cl.clGetMemObjectInfo(mem, CL_MEM_DEVICE_ADDRESS_EXT, device->device_count * sizeof addresses[0],
+                                   addresses, NULL))
+        return 0;
+    return addresses[device->position];
+}
+
+static dcmem_result
+map_for_good(void **out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes)
+{
+    cl_int code = CL_SUCCESS;
+    void *host = dcmi_cl.clEnqueueMapBuffer(device->queue, mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL,
+                                            NULL, &code);
+    if (code)
+        return dcmi_cl_fail(code, "%llu bytes could not be mapped", (unsigned long long)bytes);
+    *out = host;
+    return DCMEM_OK;
+}
+
+/* Makes the driver get the memory: whatever it puts off, a command that writes cannot do without. */
+static dcmem_result
+use_first(dcmi_cl_device *device, cl_mem mem)
+{
+    const char zero = 0;
+    cl_event event = NULL;
+    cl_int code = dcmi_cl.clEnqueueFillBuffer(device->queue, mem, &zero, 1, 0, 1, 0, NULL, &event);
+    return code ? dcmi_cl_fail(code, "the first use of a buffer") : dcmi_cl_finish(event, "the first use of a buffer");
+}
+
+/* What a buffer must be aligned by: where the host or a kernel sees it. */
+typedef struct sight {
+    void *host;
+    uint64_t address;
+} sight;
+
+static dcmem_result
+see(sight *out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes, bool is_pinned)
+{
+    sight seen = {0};
+    dcmem_result result = is_pinned ? map_for_good(&seen.host, device, mem, bytes) : use_first(device, mem);
+    if (result)
+        return result;
+    if (!is_pinned)
+        seen.address = address_of(device, mem);
+    *out = seen;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+unsee(dcmi_cl_device *device, cl_mem mem, const sight *seen)
+{
+    cl_event event = NULL;
+    if (!seen->host)
+        return DCMEM_OK;
+    cl_int code = dcmi_cl.clEnqueueUnmapMemObject(device->queue, mem, seen->host, 0, NULL, &event);
+    return code ? dcmi_cl_fail(code, "a buffer could not be unmapped") : dcmi_cl_finish(event, "the end of a map");
+}
+
+/* How far behind an aligned place it lies. */
+static uint64_t
+excess(const sight *seen, uint64_t alignment)
+{
+    return (seen->host ? (uintptr_t)seen->host : seen->address) & (alignment - 1);
+}
+
+/* A buffer that is there, with no regard to alignment. */
+static dcmem_result
+make_buffer(cl_mem *out, sight *out_seen, dcmi_cl_device *device, uint64_t bytes, dcmem_kind kind)
+{
+    cl_mem mem;
+    bool is_pinned = kind == DCMEM_KIND_PINNED;
+    uint64_t flags = CL_MEM_READ_WRITE | (kind == DCMEM_KIND_DEVICE ? 0 : CL_MEM_ALLOC_HOST_PTR);
+    dcmem_result result = look_for_room(device, bytes);
+    if (!result)
+        result = create_buffer(&mem, device, flags, bytes, NULL);
+    if (result)
+        return result;
+    result = see(out_seen, device, mem, bytes, is_pinned);
+    if (result) {
+        dcmem_detail why = dcmi_detail_save();
+        (void)release_buffer(mem);
+        dcmi_detail_restore(&why);
+        return result;
+    }
+    *out = mem;
+    return DCMEM_OK;
+}
+
+/* An aligned part of a larger buffer; the driver keeps the whole while there is the part. */
+static dcmem_result
+make_part(cl_mem *out, sight *out_seen, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    cl_mem whole, part = NULL;
+    sight seen;
+    dcmem_result result = make_buffer(&whole, &seen, device, room_for(request), request->kind);
+    if (result)
+        return result;
+
+    uint64_t offset = (request->alignment - excess(&seen, request->alignment)) & (request->alignment - 1);
+    result = unsee(device, whole, &seen);
+    if (!result)
+        result = create_part(&part, whole, offset, request->bytes);
+    if (!result)
+        result = see(&seen, device, part, request->bytes, request->kind == DCMEM_KIND_PINNED);
+    if (!result && excess(&seen, request->alignment)) {
+        (void)unsee(device, part, &seen);
+        result = dcmi_fail(DCMEM_E_DRIVER, "a part of a buffer is not where it was cut");
+    }
+    dcmem_detail why = dcmi_detail_save();
+    (void)release_buffer(whole);
+    if (result)
+        (void)release_buffer(part);
+    dcmi_detail_restore(&why);
+    if (result)
+        return result;
+    *out_seen = seen;
+    *out = part;
+    return DCMEM_OK;
+}
+
+static dcmem_extent
+extent_of(dcmi_cl_piece *piece, uint64_t object, uint64_t address, void *host, const dcmem_acquire *request)
+{
+    return (dcmem_extent){
+        .object = object,
+        .address = address,
+        .bytes = request->bytes,
+        .host = host,
+        .driver = (uintptr_t)piece,
+        .kind = request->kind,
+    };
+}
+
+static dcmem_result
+acquire_buffer(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    cl_mem mem;
+    sight seen;
+    dcmem_result result = charge(piece, device, request->kind, request->bytes);
+    if (!result)
+        result = make_buffer(&mem, &seen, device, request->bytes, request->kind);
+    if (!result && excess(&seen, request->alignment)) {
+        result = unsee(device, mem, &seen);
+        dcmem_result released = release_buffer(mem);
+        if (!result)
+            result = released;
+        if (!result)
+            result = charge(piece, device, request->kind, request->alignment);
+        if (!result)
+            result = make_part(&mem, &seen, device, request);
+    }
+    if (result)
+        return result;
+    piece->source = DCMI_CL_BUFFER;
+    piece->buffer = mem;
+    piece->mem = seen.host ? NULL : mem;
+    piece->host = seen.host;
+    *out = extent_of(piece, (uintptr_t)mem, seen.address, seen.host, request);
+    return DCMEM_OK;
+}
+
+/* ---- Pointers: drivers align them by no more than their largest type, so the rest is cut off here ---- */
+
+static uint64_t
+aligned(const void *base, uint64_t alignment)
+{
+    return ((uintptr_t)base + alignment - 1) & ~(alignment - 1);
+}
+
+static void
+free_pointer(dcmi_cl_device *device, dcmi_cl_source source, void *base, uint64_t bytes)
+{
+    if (source == DCMI_CL_SVM)
+        dcmi_cl.clSVMFree(device->context, base);
+    else if (source == DCMI_CL_USM)
+        (void)device->card->usm.clMemFreeINTEL(device->context, base); /* Refused: it is lost. */
+    else
+        dcmi_os_unreserve(base, bytes);
+}
+
+static dcmem_result
+acquire_svm(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    uint64_t room = room_for(request);
+    bool is_fine = device->managed == DCMI_CL_MANAGED_FINE;
+    uint64_t flags = CL_MEM_READ_WRITE | (is_fine ? CL_MEM_SVM_FINE_GRAIN_BUFFER : 0);
+    dcmem_result result = charge(piece, device, request->kind, room);
+    if (!result)
+        result = look_for_room(device, room);
+    if (result)
+        return result;
+
+    void *base = dcmi_cl.clSVMAlloc(device->context, flags, room, 0);
+    if (!base)
+        return dcmem_backend_fail(DCMEM_E_NO_MEMORY, "opencl", 0, "%llu bytes of shared virtual memory",
+                                  (unsigned long long)room);
+    uint64_t begin = aligned(base, request->alignment);
+    cl_mem mem;
+    result = create_buffer(&mem, device, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, request->bytes, at(begin));
+    if (result) {
+        free_pointer(device, DCMI_CL_SVM, base, 0);
+        return result;
+    }
+    void *host = is_fine ? at(begin) : NULL;
+    *piece = (dcmi_cl_piece){DCMI_CL_SVM, mem, mem, host, base, room, piece->charged_bytes};
+    *out = extent_of(piece, begin, begin, host, request);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+acquire_usm(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    uint64_t room = room_for(request);
+    cl_int code = CL_SUCCESS;
+    const dcmi_cl_shared_memory *usm = &device->card->usm;
+    dcmem_result result = charge(piece, device, request->kind, room);
+    if (!result)
+        result = look_for_room(device, room);
+    if (result)
+        return result;
+
+    void *base = request->kind == DCMEM_KIND_PINNED
+                     ? usm->clHostMemAllocINTEL(device->context, NULL, room, 0, &code)
+                     : usm->clSharedMemAllocINTEL(device->context, device->card->id, NULL, room, 0, &code);
+    if (code)
+        return dcmi_cl_fail(code, "%llu bytes of unified shared memory", (unsigned long long)room);
+    uint64_t begin = aligned(base, request->alignment);
+    *piece = (dcmi_cl_piece){DCMI_CL_USM, NULL, NULL, at(begin), base, room, piece->charged_bytes};
+    *out = extent_of(piece, begin, begin, at(begin), request);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+acquire_host(dcmem_extent *out, dcmi_cl_piece *piece, const dcmem_acquire *request)
+{
+    uint64_t room = room_for(request);
+    void *base = dcmi_os_reserve(room);
+    if (!base)
+        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "%llu bytes of host memory", (unsigned long long)room);
+    uint64_t begin = aligned(base, request->alignment);
+    *piece = (dcmi_cl_piece){DCMI_CL_HOST, NULL, NULL, at(begin), base, room, 0};
+    *out = extent_of(piece, begin, 0, at(begin), request);
+    return DCMEM_OK;
+}
+
+/* ---- All kinds ---- */
+
+static dcmem_result
+acquire_kind(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    switch (request->kind) {
+    case DCMEM_KIND_HOST:
+        return acquire_host(out, piece, request);
+    case DCMEM_KIND_PINNED:
+        return device->card->has_host_usm ? acquire_usm(out, piece, device, request)
+                                          : acquire_buffer(out, piece, device, request);
+    case DCMEM_KIND_MANAGED:
+        return device->managed == DCMI_CL_MANAGED_USM ? acquire_usm(out, piece, device, request)
+                                                      : acquire_svm(out, piece, device, request);
+    default:
+        return acquire_buffer(out, piece, device, request);
+    }
+}
+
+static void
+forget(dcmi_cl_device *device, dcmi_cl_piece *piece)
+{
+    dcmi_cl_card_discharge(device->card, piece->charged_bytes);
+    free(piece);
+}
+
+static dcmem_result
+no_record(void)
+{
+    return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "the record of an extent");
+}
+
+dcmem_result
+dcmi_cl_memory_acquire(dcmem_extent *out, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    dcmem_acquire whole = *request;
+    whole.alignment = dcmi_max(request->alignment, DCMI_CL_ALIGNMENT);
+    if (request->kind >= DCMEM_KIND_COUNT || !(dcmi_cl_device_kinds(device) & DCMEM_KIND_BIT(request->kind)))
+        return dcmi_fail(DCMEM_E_UNSUPPORTED, "the device has no memory of kind %d", (int)request->kind);
+    dcmi_cl_piece *piece = dcmi_cl_new(sizeof *piece);
+    if (!piece)
+        return no_record();
+    dcmem_result result = acquire_kind(out, piece, device, &whole);
+    if (result)
+        forget(device, piece);
+    return result;
+}
+
+dcmem_result
+dcmi_cl_memory_import(dcmem_extent *out, dcmi_cl_device *device, void *host, uint64_t bytes)
+{
+    /* Of a processor's memory the host needs no leave; elsewhere what one side writes the other sees by maps only, and
+     * the core does that for memory that is not its own host's. */
+    bool is_coherent = device->card->is_coherent;
+    const dcmem_acquire request = {.bytes = bytes, .kind = is_coherent ? DCMEM_KIND_HOST : DCMEM_KIND_HOST_VISIBLE};
+    dcmi_cl_piece *piece = dcmi_cl_new(sizeof *piece);
+    if (!piece)
+        return no_record();
+    cl_mem mem;
+    dcmem_result result = create_buffer(&mem, device, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, host);
+    if (result) {
+        free(piece);
+        return result;
+    }
+    *piece = (dcmi_cl_piece){DCMI_CL_IMPORTED, mem, mem, is_coherent ? host : NULL, host, bytes, 0};
+    *out = extent_of(piece, (uintptr_t)mem, 0, host, &request);
+    return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent)
+{
+    dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
+    dcmem_result result = DCMEM_OK;
+    if (piece->source == DCMI_CL_BUFFER) {
+        const sight seen = {.host = piece->host};
+        result = unsee(device, piece->buffer, &seen);
+    }
+    /* The last that the device wrote must reach its owner. */
+    if (piece->source == DCMI_CL_IMPORTED && !piece->host) {
+        void *host;
+        result = dcmi_cl_map(&host, device, piece, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
+        if (!result)
+            result = dcmi_cl_unmap(device, piece, host);
+    }
+    dcmem_detail why = dcmi_detail_save();
+    dcmem_result released = release_buffer(piece->buffer);
+    if (piece->base && piece->source != DCMI_CL_IMPORTED)
+        free_pointer(device, piece->source, piece->base, piece->base_bytes);
+    forget(device, piece);
+    if (result)
+        dcmi_detail_restore(&why);
+    return result ? result : released;
+}
+
+/* ---- What a driver says it has, and what it has ---- */
+
+static bool
+has_managed(dcmi_cl_device *device, dcmi_cl_managed way)
+{
+    dcmem_extent extent;
+    const dcmem_acquire request = {.bytes = DCMI_CL_ALIGNMENT, .kind = DCMEM_KIND_MANAGED};
+    device->managed = way;
+    bool has = !dcmi_cl_memory_acquire(&extent, device, &request);
+    if (has)
+        (void)dcmi_cl_memory_release(device, &extent); /* A page, at worst. */
+    device->managed = DCMI_CL_MANAGED_NONE;
+    return has;
+}
+
+static bool
+has_addresses(dcmi_cl_device *device)
+{
+    dcmem_extent extent;
+    const dcmem_acquire request = {.bytes = DCMI_CL_ALIGNMENT, .kind = DCMEM_KIND_DEVICE};
+    device->has_addresses = true;
+    bool has = !dcmi_cl_memory_acquire(&extent, device, &request);
+    if (has)
+        (void)dcmi_cl_memory_release(device, &extent);
+    device->has_addresses = false;
+    return has && extent.address;
+}
+
+void
+dcmi_cl_memory_probe(dcmi_cl_device *device)
+{
+    const dcmi_cl_card *card = device->card;
+    const dcmem_detail before = dcmi_detail_save();
+    const struct {
+        bool is_said;
+        dcmi_cl_managed way;
+    } ways[] = {
+        {card->svm & CL_DEVICE_SVM_FINE_GRAIN_BUFFER, DCMI_CL_MANAGED_FINE},
+        {card->has_shared_usm, DCMI_CL_MANAGED_USM},
+        {card->svm & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER, DCMI_CL_MANAGED_COARSE},
+    };
+    for (unsigned i = 0; i < sizeof ways / sizeof ways[0] && !device->managed; i++)
+        if (ways[i].is_said && has_managed(device, ways[i].way))
+            device->managed = ways[i].way;
+    device->has_addresses = card->has_addresses && has_addresses(device);
+    dcmi_detail_restore(&before);
+}
