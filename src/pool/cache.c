@@ -125,11 +125,13 @@ static void
 forget(dcmi_cache *cache)
 {
     cache->pool = NULL;
-    cache->granted_bytes = cache->large_takes = cache->flushed_at = cache->direct_span = 0;
+    dcmi_class_set_clear(&cache->granted);
+    cache->granted_bytes = cache->flushed_at = cache->direct_span = 0;
     dcmi_count *const counts[] = {&cache->buffers_created,    &cache->buffers_destroyed,  &cache->accesses,
                                   &cache->depot_hits,         &cache->fit_hits,           &cache->direct_left,
                                   &cache->direct_takes,       &cache->direct_gives,       &cache->direct_bytes_taken,
-                                  &cache->direct_bytes_given, &cache->direct_slack_taken, &cache->direct_slack_given};
+                                  &cache->direct_bytes_given, &cache->direct_slack_taken, &cache->direct_slack_given,
+                                  &cache->large_takes,        &cache->recycled_at};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         zero(counts[i]);
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
@@ -257,11 +259,9 @@ dcmi_cache_revoke(dcmi_cache *cache, unsigned class)
 static void
 take_idle_grants(dcmi_cache *cache)
 {
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
-        dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
-        if (dcmi_magazine_count(magazine) == 0)
+    for (unsigned class = 0; (class = dcmi_class_set_next(&cache->granted, class)) < DCMI_CLASS_COUNT; class++)
+        if (dcmi_magazine_count(dcmi_cache_magazine(cache, class)) == 0)
             dcmi_cache_revoke(cache, class);
-    }
 }
 
 static void
@@ -272,6 +272,7 @@ open_magazine(dcmi_cache *cache, unsigned class, uint32_t cap)
     magazine->slack_shift = cache->table->classes[class].slack_shift;
     magazine->limit = magazine->entries + cap;
     dcmi_magazine_set_count(magazine, 0);
+    dcmi_class_set_add(&cache->granted, class);
     for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++)
         if (cache->table->serving[index] == class)
             cache->serving[index] = (uint32_t)((char *)magazine - (char *)cache);

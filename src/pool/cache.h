@@ -83,13 +83,15 @@ typedef struct dcmi_cache {
     uint32_t thread;
     _Atomic uint64_t identity;
     struct dcmi_cache *before, *after; /* in the pool's list */
+    dcmi_class_set granted;            /* classes that may hold blocks, or did */
     uint64_t granted_bytes;            /* sum of cap * size over classes: the most this cache can hold */
     dcmi_count samples;                /* slow paths, some of which are timed */
 
     /* Tight policy: what the large region's flushes say. */
-    uint64_t large_takes;   /* from the large region, ever */
+    dcmi_count large_takes; /* from the large region, ever */
     uint64_t flushed_at;    /* large_takes at the last flush */
     dcmi_count direct_left; /* large gives until caching is tried again; 0: caching */
+    dcmi_count recycled_at; /* large blocks taken the slow way, of a class or direct, at the last recycling */
     uint64_t direct_span;   /* what direct_left began with */
     dcmi_count depot_hits;
     dcmi_count fit_hits;

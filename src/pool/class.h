@@ -14,6 +14,7 @@
 #include "base/size.h"
 
 #include <dcmem/manager.h>
+#include <stdatomic.h>
 
 #define DCMI_QUANTUM       64u
 #define DCMI_CLASS_LARGEST (1ull << 30)
@@ -66,6 +67,40 @@ static inline dcmi_class_range
 dcmi_class_range_of(bool small, bool large)
 {
     return (dcmi_class_range){small ? 0 : DCMI_FIRST_LARGE, large ? DCMI_CLASS_COUNT : DCMI_FIRST_LARGE};
+}
+
+/* A set of classes: where a walk over all of them would mostly find nothing. Any thread. */
+#define DCMI_CLASS_WORDS ((DCMI_CLASS_COUNT + 63u) / 64)
+
+typedef struct dcmi_class_set {
+    _Atomic uint64_t words[DCMI_CLASS_WORDS];
+} dcmi_class_set;
+
+static inline void
+dcmi_class_set_add(dcmi_class_set *set, unsigned class)
+{
+    uint64_t bit = 1ull << class % 64;
+    if (!(atomic_load_explicit(&set->words[class / 64], memory_order_relaxed) & bit))
+        atomic_fetch_or_explicit(&set->words[class / 64], bit, memory_order_relaxed);
+}
+
+static inline void
+dcmi_class_set_clear(dcmi_class_set *set)
+{
+    for (unsigned word = 0; word < DCMI_CLASS_WORDS; word++)
+        atomic_store_explicit(&set->words[word], 0, memory_order_relaxed);
+}
+
+/* The first class of the set from `class` on; DCMI_CLASS_COUNT when there is none. */
+static inline unsigned
+dcmi_class_set_next(const dcmi_class_set *set, unsigned class)
+{
+    for (unsigned word = class / 64; word < DCMI_CLASS_WORDS; word++, class = word * 64) {
+        uint64_t left = atomic_load_explicit(&set->words[word], memory_order_relaxed) & ~0ull << class % 64;
+        if (left)
+            return word * 64 + (unsigned)__builtin_ctzll(left);
+    }
+    return DCMI_CLASS_COUNT;
 }
 
 static inline bool

@@ -34,6 +34,7 @@ dcmi_depot_reset(dcmi_depot *depot)
     dcmi_os_forget(depot->batches, (uint64_t)depot->capacity * sizeof *depot->batches);
     depot->high = 1;
     depot->spare = 0;
+    dcmi_class_set_clear(&depot->used);
     memset(depot->classes, 0, sizeof depot->classes);
 }
 
@@ -83,6 +84,7 @@ dcmi_depot_put(dcmi_depot *depot, unsigned class, const uint64_t *blocks, unsign
     of->top = index;
     set_blocks(of, atomic_load_explicit(&of->blocks, memory_order_relaxed) + count);
     dcmi_lock_drop(&of->lock);
+    dcmi_class_set_add(&depot->used, class);
     return true;
 }
 

@@ -37,6 +37,7 @@ typedef struct dcmi_depot {
     dcmi_lock node_lock;
     uint32_t high;
     uint32_t spare;
+    dcmi_class_set used; /* classes of which there ever were blocks here */
     dcmi_depot_class classes[DCMI_CLASS_COUNT];
 } dcmi_depot;
 

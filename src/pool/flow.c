@@ -44,7 +44,7 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
 {
     uint64_t bytes = 0;
     dcmi_class_range range = dcmi_class_range_of(small, large);
-    for (unsigned class = range.begin; class < range.end; class++) {
+    for (unsigned class = range.begin; (class = dcmi_class_set_next(&cache->granted, class)) < range.end; class++) {
         dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
         uint32_t count = dcmi_magazine_count(magazine);
         if (count == 0)
@@ -79,7 +79,8 @@ dcmi_pool_flush_depot(dcmi_pool *pool, bool small, bool large, bool surplus_only
 {
     uint64_t bytes = 0;
     dcmi_class_range range = dcmi_class_range_of(small, large);
-    for (unsigned class = range.begin; class < range.end; class++) {
+    const dcmi_class_set *used = &pool->depot.used;
+    for (unsigned class = range.begin; (class = dcmi_class_set_next(used, class)) < range.end; class++) {
         uint64_t most = surplus_only ? dcmi_depot_surplus(&pool->depot, class) : UINT64_MAX;
         if (most > 0 && dcmi_depot_blocks(&pool->depot, class) > 0)
             bytes += flush_class(pool, class, most);
@@ -140,7 +141,8 @@ uint64_t
 dcmi_pool_depot_bytes(const dcmi_pool *pool)
 {
     uint64_t bytes = 0;
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+    const dcmi_class_set *used = &pool->depot.used;
+    for (unsigned class = 0; (class = dcmi_class_set_next(used, class)) < DCMI_CLASS_COUNT; class++)
         bytes += dcmi_depot_blocks(&pool->depot, class) * pool->table.classes[class].bytes;
     return bytes;
 }

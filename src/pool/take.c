@@ -10,14 +10,21 @@
 
 #include <string.h>
 
-#define TIMED_EVERY    16u     /* one slow path in so many is timed */
-#define MOST_CALLBACKS 8u      /* a callback that frees nothing must end somewhere */
-#define MOST_GROWTHS   8u      /* other threads may take what was grown */
-#define FLUSHES_APART  2000u   /* tight policy: flushes nearer than this say that caching costs memory */
-#define DIRECT_FIRST   100000u /* large gives for which it is then left */
+#define TIMED_EVERY    64u        /* one slow path in so many is timed */
+#define MOST_CALLBACKS 8u         /* a callback that frees nothing must end somewhere */
+#define MOST_GROWTHS   8u         /* other threads may take what was grown */
+#define FLUSHES_APART  2000u      /* tight policy: flushes nearer than this say that caching costs memory */
+#define DIRECT_FIRST   (1u << 20) /* large gives for which it is then left */
 #define DIRECT_MOST    (1u << 30)
-#define LOOSE_SHARE    5u /* what is held beyond 1/5 over the most that was ever needed is recycled */
-#define TIGHT_SHARE    10u
+
+/* What is held beyond this share over the most that was ever needed is recycled; up to the larger share a thread does
+ * so once in RECYCLES_APART large blocks, because a driver call costs as much as two hundred of them. */
+#define TIGHT_SHARE      12u
+#define TIGHT_SHARE_MOST 6u
+#define LOOSE_SHARE      8u
+#define LOOSE_SHARE_MOST 4u
+#define LEAST_SURPLUS    (1u << 20) /* a pool of a few blocks is not worth it */
+#define RECYCLES_APART   256u
 
 typedef struct request {
     dcmi_pool *pool;
@@ -149,7 +156,7 @@ take_class(request *r, dcmi_region *region)
         count_miss(r);
         dcmi_magazine_count_taken(magazine, mark);
     }
-    r->cache->large_takes += r->is_large;
+    dcmi_count_add(&r->cache->large_takes, r->is_large);
     dcmi_cache_disown(r->cache, is_locked);
     return entry.address;
 }
@@ -178,8 +185,9 @@ static bool
 is_caching_dear(request *r)
 {
     dcmi_cache *cache = r->cache;
-    uint64_t apart = cache->large_takes - cache->flushed_at;
-    cache->flushed_at = cache->large_takes;
+    uint64_t takes = dcmi_count_read(&cache->large_takes);
+    uint64_t apart = takes - cache->flushed_at;
+    cache->flushed_at = takes;
     if (!dcmi_pool_is_tight(r->pool) || apart >= FLUSHES_APART || dcmi_count_read(&cache->direct_left) > 0)
         return false;
 
@@ -192,30 +200,35 @@ is_caching_dear(request *r)
 static void
 leave_large(dcmi_cache *cache)
 {
-    for (unsigned class = DCMI_FIRST_LARGE; class < DCMI_CLASS_COUNT; class++)
+    const dcmi_class_set *granted = &cache->granted;
+    for (unsigned class = DCMI_FIRST_LARGE; (class = dcmi_class_set_next(granted, class)) < DCMI_CLASS_COUNT; class++)
         dcmi_cache_revoke(cache, class);
 }
 
 /* Cached blocks of the region's kind go back to be merged: the older halves of the magazines first, because what was
- * freed last is soon asked for again. */
-static void
+ * freed last is soon asked for again. Returns how many bytes. */
+static uint64_t
 flush_region_kind(request *r, bool older_half)
 {
     bool is_locked = dcmi_cache_own(r->cache);
     bool is_dear = r->is_large && older_half && is_caching_dear(r);
-    dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, older_half && !is_dear);
+    uint64_t bytes = dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, older_half && !is_dear);
     if (is_dear)
         leave_large(r->cache);
     dcmi_cache_disown(r->cache, is_locked);
 
-    dcmi_pool_flush_depot(r->pool, !r->is_large, r->is_large, false);
+    bytes += dcmi_pool_flush_depot(r->pool, !r->is_large, r->is_large, false);
     dcmi_region *region = home(r);
     if (!r->is_large) {
         dcmi_lock_take(&region->lock);
+        bytes += region->slab_free_bytes;
         dcmi_region_settle(region);
+        bytes -= region->slab_free_bytes;
         dcmi_lock_drop(&region->lock);
     }
-    dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
+    if (bytes > 0)
+        dcmi_pool_add(r->pool, DCMI_COUNTER_flushes, 1);
+    return bytes;
 }
 
 static void
@@ -226,10 +239,19 @@ raise_high(_Atomic uint64_t *high, uint64_t value)
         ;
 }
 
+/* Of the most that was needed, how much may be held beyond it. */
+static uint64_t
+share_of(const request *r, bool is_soon)
+{
+    if (dcmi_pool_is_tight(r->pool))
+        return is_soon ? TIGHT_SHARE_MOST : TIGHT_SHARE;
+    return is_soon ? LOOSE_SHARE_MOST : LOOSE_SHARE;
+}
+
 /* By how much a growth would pass what was ever needed plus a share; *out_missing is what it would bring. Against the
  * most that was needed, not what is needed now: a program that repeats itself then settles. */
 static uint64_t
-surplus_of_growth(request *r, uint64_t *out_missing)
+surplus_of_growth(request *r, uint64_t share, uint64_t *out_missing)
 {
     dcmi_pool *pool = r->pool;
     dcmi_region *region = home(r);
@@ -240,11 +262,10 @@ surplus_of_growth(request *r, uint64_t *out_missing)
 
     raise_high(&pool->high, dcmi_pool_out_bytes(pool) + need);
     uint64_t high = atomic_load_explicit(&pool->high, memory_order_relaxed);
-    uint64_t share = dcmi_pool_is_tight(pool) ? TIGHT_SHARE : LOOSE_SHARE;
     uint64_t missing = dcmi_less(need, tail);
     uint64_t held = atomic_load_explicit(&pool->held, memory_order_relaxed);
     *out_missing = missing;
-    return dcmi_less(held + missing, high + high / share);
+    return dcmi_less(held + missing, high + dcmi_max(high / share, LEAST_SURPLUS));
 }
 
 /* Divisible memory: what lies free in pieces that do not fit goes back before as much comes new. So fragmentation costs
@@ -254,10 +275,15 @@ recycle(request *r)
 {
     if (!r->pool->is_divisible || !r->is_large)
         return;
+    dcmi_cache *cache = r->cache;
+    uint64_t takes = dcmi_count_read(&cache->large_takes) + dcmi_count_read(&cache->direct_takes);
+    bool is_soon = takes - dcmi_count_read(&cache->recycled_at) < RECYCLES_APART;
     uint64_t missing;
-    uint64_t surplus = surplus_of_growth(r, &missing);
-    if (surplus > 0)
-        (void)dcmi_pool_recycle(r->pool, home(r), dcmi_min(surplus, missing));
+    uint64_t surplus = surplus_of_growth(r, share_of(r, is_soon), &missing);
+    if (surplus == 0)
+        return;
+    atomic_store_explicit(&cache->recycled_at, takes, memory_order_relaxed);
+    (void)dcmi_pool_recycle(r->pool, home(r), dcmi_min(surplus, missing));
 }
 
 static uint64_t
@@ -325,15 +351,14 @@ climb(request *r)
     if (address)
         return address;
 
-    for (int round = 0; round < 2; round++) {
-        flush_region_kind(r, round == 0);
+    for (int round = 0; round < 2 && flush_region_kind(r, round == 0) > 0; round++) {
         address = take_from(r, home(r));
         if (address)
             return address;
     }
     /* Arenas keep threads apart, so others' are asked only once growing would hold too much. */
     uint64_t missing;
-    if (surplus_of_growth(r, &missing) > 0)
+    if (surplus_of_growth(r, share_of(r, false), &missing) > 0)
         address = take_anywhere(r);
     if (address)
         return address;
