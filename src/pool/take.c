@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define TIMED_EVERY    64u        /* one slow path in so many is timed */
+#define TIMED_EVERY    61u        /* one slow path in so many is timed; odd, or taking in turn with giving hides one */
 #define MOST_CALLBACKS 8u         /* a callback that frees nothing must end somewhere */
 #define MOST_GROWTHS   8u         /* other threads may take what was grown */
 #define FLUSHES_APART  2000u      /* tight policy: flushes nearer than this say that caching costs memory */

@@ -441,7 +441,7 @@ TEST(stats__clear_frees_everything_and_sets_every_counter_to_zero)
 TEST(stats__histograms_count_every_allocation_and_every_driver_call)
 {
     book *b = book_open(NULL, 15);
-    for (unsigned n = 0; n < 2000; n++)
+    for (unsigned n = 0; n < 20000; n++)
         book_step(b, 20);
     dcmem_stats stats = stats_of(b->manager);
     EXPECT_EQ(stats.allocation_size.count, stats.allocations);
