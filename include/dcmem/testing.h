@@ -23,6 +23,7 @@
 
 #include <dcmem/backend.h>
 #include <dcmem/base.h>
+#include <dcmem/buffer.h>
 #include <dcmem/manager.h>
 #include <dcmem/result.h>
 
@@ -409,6 +410,151 @@ typedef struct dcmem_sweep_report {
  * DCMEM_E_LIMIT (most_runs), whatever setup fails with, DCMEM_E_LEAKED, and DCMEM_E_WRONG_STATE for the rest; the
  * detail says in one line which run, which call failed, and what was wrong. */
 DCMEM_API dcmem_result dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep);
+
+/* ---- Test data ---- */
+
+/* What bytes hold, so that a wrong one shows, and where. The pattern counts from the first byte of what is written or
+ * looked at. */
+#define DCMEM_TEST_PATTERNS(X)                                                                                         \
+    X(NONE, "none")     /* nothing is written */                                                                       \
+    X(BYTES, "bytes")   /* byte i is i modulo 256 */                                                                   \
+    X(INT32, "int32")   /* element i is i, as an int32_t */                                                            \
+    X(INT64, "int64")   /* the same as an int64_t */                                                                   \
+    X(FLOAT, "float")   /* the same as a float */                                                                      \
+    X(DOUBLE, "double") /* the same as a double */                                                                     \
+    X(RANDOM, "random") /* bytes that follow from the seed and their place */
+
+typedef enum dcmem_test_pattern {
+#define DCMEM_X(name, text) DCMEM_TEST_PATTERN_##name,
+    DCMEM_TEST_PATTERNS(DCMEM_X)
+#undef DCMEM_X
+        DCMEM_TEST_PATTERN_COUNT
+} dcmem_test_pattern;
+
+/* Writes `bytes` bytes of a pattern to host memory. `seed` is for DCMEM_TEST_PATTERN_RANDOM.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_MISALIGNED (no whole number of elements). */
+DCMEM_API dcmem_result dcmem_test_data_write(void *to, uint64_t bytes, dcmem_test_pattern pattern, uint64_t seed);
+
+/* Whether host memory holds the pattern.
+ * Threads: any. Errors: those of dcmem_test_data_write(); DCMEM_E_WRONG_STATE, and the detail names the first byte that
+ * differs. */
+DCMEM_API dcmem_result dcmem_test_data_verify(const void *from, uint64_t bytes, dcmem_test_pattern pattern,
+                                              uint64_t seed);
+
+/* The same for a view of any buffer. A test buffer neither counts nor refuses nor delays these.
+ * Threads: any. Errors: those of the calls above, dcmem_buffer_copy_in() and dcmem_buffer_copy_out();
+ * DCMEM_E_NO_HOST_MEMORY. */
+DCMEM_API dcmem_result dcmem_test_view_write(dcmem_view to, dcmem_test_pattern pattern, uint64_t seed);
+DCMEM_API dcmem_result dcmem_test_view_verify(dcmem_view from, dcmem_test_pattern pattern, uint64_t seed);
+
+/* ---- Test buffers ---- */
+
+/* A buffer that is slow, or refuses, or spoils its bytes, as its options say. What a program is given is an ordinary
+ * dcmem_buffer on a simulated device, so it goes wherever a buffer goes; the restrictions stand in the gate of its
+ * manager. They hold for every way to its bytes: a slice, a cast or any other view is a view of the same buffer. */
+typedef struct dcmem_test_buffer dcmem_test_buffer;
+
+/* Waits for so long, or only says that it did. */
+typedef void (*dcmem_test_sleep)(void *user, uint64_t nanoseconds);
+
+/* Zero in a field means: as the comment says. The names are those of the report, where it has one. */
+typedef struct dcmem_test_buffer_options {
+    size_t size;                 /* sizeof(dcmem_test_buffer_options) */
+    dcmem_buffer_options memory; /* kind, flags, alignment, tag, ...; its size may be 0: device memory */
+    bool no_pin;                 /* not pinned: the program may resize and destroy it; it has no address of its own */
+    dcmem_test_pattern pattern;  /* of its bytes at the beginning; NONE: they are unwritten */
+    uint64_t seed;               /* of the pattern */
+    bool slow_transfers;         /* copies wait, and so does what finds its side not current */
+    uint64_t transfer_delay_ns;  /* of each; 0: 5 ms */
+    dcmem_test_sleep sleep;      /* waits instead of the system, in the thread that copies; NULL: it really sleeps */
+    void *sleep_user;
+    bool refuse_span_access;     /* dcmem_access_begin() on the host's side */
+    bool refuse_memory_access;   /* dcmem_access_begin() on the device's side, dcmem_buffer_map(), _pin() */
+    bool refuse_copy_operations; /* dcmem_buffer_copy() either way, _copy_in(), _copy_out() */
+    uint64_t fail_after;         /* the n-th operation and all after it fail; 0: none does */
+    dcmem_result refusal;        /* what refused operations fail with; DCMEM_OK: DCMEM_E_WRONG_STATE */
+    bool allow_corruption;       /* dcmem_test_buffer_corrupt() may be called */
+    dcmem_manager *manager;      /* the caller's, which must outlive it; NULL: one of its own, on a simulated device */
+    const dcmem_simulated_profile *profile; /* of that device; NULL: 256 MiB of a memory of its own */
+} dcmem_test_buffer_options;
+
+/* The report's presets: no restriction; transfers of 10 ms; spans, memory and copies refused; the n-th operation and
+ * all after it fail.
+ * Threads: any. Errors: none. */
+DCMEM_API dcmem_test_buffer_options dcmem_test_buffer_default(void);
+DCMEM_API dcmem_test_buffer_options dcmem_test_buffer_slow_transfers(void);
+DCMEM_API dcmem_test_buffer_options dcmem_test_buffer_restrictive(void);
+DCMEM_API dcmem_test_buffer_options dcmem_test_buffer_fail_after(uint64_t n);
+
+/* Creates a test buffer of `bytes` > 0. NULL options: dcmem_test_buffer_default(). Several may stand on one manager,
+ * that of another test buffer too. A gate that the manager has already is asked after the restrictions; one that is set
+ * later takes their place until the next test buffer is created there.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_MISALIGNED (the pattern's elements do not divide the size),
+ * DCMEM_E_NO_HOST_MEMORY, those of dcmem_rig_begin(), dcmem_buffer_create(), dcmem_buffer_pin() and
+ * dcmem_test_view_write(); on the caller's manager DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER. */
+DCMEM_API dcmem_result dcmem_test_buffer_create(dcmem_test_buffer **out, uint64_t bytes,
+                                                const dcmem_test_buffer_options *options);
+
+/* Ends a test buffer, its buffer with it, and the device that was made for it with the last test buffer there. NULL is
+ * allowed. A buffer that the program has destroyed is no fault.
+ * Threads: any; of several at once exactly one succeeds; where the device ends with it, no other call on that one may be
+ * running. Errors: DCMEM_E_INVALID_ARGUMENT (not alive), DCMEM_E_BUSY (an access is open or the program pinned it;
+ * nothing has ended), DCMEM_E_LEAKED (something else was still live on the device made for it; all the same it is gone),
+ * those of dcmem_buffer_destroy() and dcmem_rig_end(). */
+DCMEM_API dcmem_result dcmem_test_buffer_destroy(dcmem_test_buffer *test);
+
+/* The buffer that programs are given, and its manager. NULL for what is not alive.
+ * Threads: any. Errors: none. */
+DCMEM_API dcmem_buffer *dcmem_test_buffer_buffer(dcmem_test_buffer *test);
+DCMEM_API dcmem_manager *dcmem_test_buffer_manager(dcmem_test_buffer *test);
+
+/* Where the test buffer made its device: the simulated backend, of which it is device 0, to be asked and to be lost;
+ * and the fake before it, to count its calls and to fail them. NULL on the caller's manager, and for what is not alive.
+ * Threads: any. Errors: none. */
+DCMEM_API const dcmem_backend *dcmem_test_buffer_backend(dcmem_test_buffer *test);
+DCMEM_API dcmem_fake *dcmem_test_buffer_fake(dcmem_test_buffer *test);
+
+/* Where its bytes lie for the device, while it is pinned: the report's device pointer.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_WRONG_STATE (no_pin). */
+DCMEM_API dcmem_result dcmem_test_buffer_native(dcmem_native *out, dcmem_test_buffer *test);
+
+/* What the program asked of the buffer since it was created or reset: every call that a gate is asked about but the
+ * ends of accesses and of the buffer itself, refused ones too. A copy within one buffer is one operation. One between
+ * two managers that is refused for what it would write never comes to what it would read. */
+typedef struct dcmem_test_buffer_counts {
+    size_t size;         /* sizeof(dcmem_test_buffer_counts), set by the caller */
+    uint64_t operations; /* asked for */
+    uint64_t refused;    /* of these, by a restriction */
+    uint64_t delayed;    /* of these, by slow_transfers */
+} dcmem_test_buffer_counts;
+
+/* Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_test_buffer_counts_of(dcmem_test_buffer_counts *out, dcmem_test_buffer *test);
+
+/* Counts from 0 again; with fail_after, the next operation is the first.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_test_buffer_reset(dcmem_test_buffer *test);
+
+/* Flips bits of the memory itself, as a failing device or a stray write does: nothing else changes, and the side counts
+ * as current as before. Refused unless allow_corruption is set. The first flips the bits of `mask` (not 0) in one byte,
+ * the second `count` bits at different places, which follow from the seed.
+ * Threads: any, while nobody else uses the bytes. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_WRONG_STATE (not allowed, or
+ * the side is not current: its bytes are nobody's), DCMEM_E_OUT_OF_RANGE, DCMEM_E_UNSUPPORTED (a device of the caller's
+ * with a memory of its own), those of dcmem_access_begin(). */
+DCMEM_API dcmem_result dcmem_test_buffer_corrupt(dcmem_test_buffer *test, dcmem_side side, uint64_t offset,
+                                                 uint8_t mask);
+DCMEM_API dcmem_result dcmem_test_buffer_corrupt_randomly(dcmem_test_buffer *test, dcmem_side side, uint64_t seed,
+                                                          uint64_t count);
+
+#define DCMEM_TEST_ALL UINT64_MAX
+
+/* Whether `count` elements (DCMEM_TEST_ALL: as many as fit both) can be copied from element `from_first` of one view to
+ * element `to_first` of another: checks what a ranged copy checks, and copies nothing. `*out_bytes` (may be NULL) is how
+ * many bytes it would be.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (elements of two sizes, ranges that overlap, nothing to copy),
+ * DCMEM_E_OUT_OF_RANGE, DCMEM_E_OVERFLOW, those of dcmem_buffer_describe(), DCMEM_E_STALE_VIEW. */
+DCMEM_API dcmem_result dcmem_test_check_copy(uint64_t *out_bytes, dcmem_view to, uint64_t to_first, dcmem_view from,
+                                             uint64_t from_first, uint64_t count);
 
 DCMEM_END
 #endif
