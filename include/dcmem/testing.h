@@ -497,10 +497,10 @@ DCMEM_API dcmem_result dcmem_test_buffer_create(dcmem_test_buffer **out, uint64_
 
 /* Ends a test buffer, its buffer with it, and the device that was made for it with the last test buffer there. NULL is
  * allowed. A buffer that the program has destroyed is no fault.
- * Threads: any; of several at once exactly one succeeds; where the device ends with it, no other call on that one may be
- * running. Errors: DCMEM_E_INVALID_ARGUMENT (not alive), DCMEM_E_BUSY (an access is open or the program pinned it;
- * nothing has ended), DCMEM_E_LEAKED (something else was still live on the device made for it; all the same it is gone),
- * those of dcmem_buffer_destroy() and dcmem_rig_end(). */
+ * Threads: any; of several at once exactly one succeeds; where the device ends with it, no other call on that one may
+ * be running. Errors: DCMEM_E_INVALID_ARGUMENT (not alive), DCMEM_E_BUSY (an access is open or the program pinned it;
+ * nothing has ended), DCMEM_E_LEAKED (something else was still live on the device made for it; all the same it is
+ * gone), those of dcmem_buffer_destroy() and dcmem_rig_end(). */
 DCMEM_API dcmem_result dcmem_test_buffer_destroy(dcmem_test_buffer *test);
 
 /* The buffer that programs are given, and its manager. NULL for what is not alive.
@@ -538,9 +538,9 @@ DCMEM_API dcmem_result dcmem_test_buffer_reset(dcmem_test_buffer *test);
 /* Flips bits of the memory itself, as a failing device or a stray write does: nothing else changes, and the side counts
  * as current as before. Refused unless allow_corruption is set. The first flips the bits of `mask` (not 0) in one byte,
  * the second `count` bits at different places, which follow from the seed.
- * Threads: any, while nobody else uses the bytes. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_WRONG_STATE (not allowed, or
- * the side is not current: its bytes are nobody's), DCMEM_E_OUT_OF_RANGE, DCMEM_E_UNSUPPORTED (a device of the caller's
- * with a memory of its own), those of dcmem_access_begin(). */
+ * Threads: any, while nobody else uses the bytes. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_WRONG_STATE (not allowed,
+ * or the side is not current: its bytes are nobody's), DCMEM_E_OUT_OF_RANGE, DCMEM_E_UNSUPPORTED (a device of the
+ * caller's with a memory of its own), those of dcmem_access_begin(). */
 DCMEM_API dcmem_result dcmem_test_buffer_corrupt(dcmem_test_buffer *test, dcmem_side side, uint64_t offset,
                                                  uint8_t mask);
 DCMEM_API dcmem_result dcmem_test_buffer_corrupt_randomly(dcmem_test_buffer *test, dcmem_side side, uint64_t seed,
@@ -549,8 +549,8 @@ DCMEM_API dcmem_result dcmem_test_buffer_corrupt_randomly(dcmem_test_buffer *tes
 #define DCMEM_TEST_ALL UINT64_MAX
 
 /* Whether `count` elements (DCMEM_TEST_ALL: as many as fit both) can be copied from element `from_first` of one view to
- * element `to_first` of another: checks what a ranged copy checks, and copies nothing. `*out_bytes` (may be NULL) is how
- * many bytes it would be.
+ * element `to_first` of another: checks what a ranged copy checks, and copies nothing. `*out_bytes` (may be NULL) is
+ * how many bytes it would be.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (elements of two sizes, ranges that overlap, nothing to copy),
  * DCMEM_E_OUT_OF_RANGE, DCMEM_E_OVERFLOW, those of dcmem_buffer_describe(), DCMEM_E_STALE_VIEW. */
 DCMEM_API dcmem_result dcmem_test_check_copy(uint64_t *out_bytes, dcmem_view to, uint64_t to_first, dcmem_view from,

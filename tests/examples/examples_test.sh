@@ -45,4 +45,11 @@ test_pmr_fills_containers_and_buffers() {
     expect_said "1000 strings, sum of the first 100 numbers 4950"
 }
 
+test_test_buffer_finds_what_it_plants() {
+    example test_buffer
+    expect_said "operation 3 of a test buffer, read: refused by its option fail_after"
+    expect_said "byte 101 is 0x10, not 0x00"
+    expect_said "0 failures"
+}
+
 run_tests "$@"
