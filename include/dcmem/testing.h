@@ -39,6 +39,13 @@ DCMEM_BEGIN
     (1u << 4) /* what the host and the device see are two memories that only flush  \
                                                   and invalidate bring together */
 
+/* A way that bytes take: it carries one thing at a time, each for its bytes' share of a second, and each arrives
+ * `latency_ns` after it is through. Both 0: the choice that the comment names. */
+typedef struct dcmem_simulated_link {
+    uint64_t bytes_per_second; /* at least 1,000 */
+    uint64_t latency_ns;       /* at most an hour */
+} dcmem_simulated_link;
+
 /* What a device is. Zero in a field means: as the comment says. A user's own device is a profile of his. */
 typedef struct dcmem_simulated_profile {
     size_t size;      /* sizeof(dcmem_simulated_profile) */
@@ -53,6 +60,14 @@ typedef struct dcmem_simulated_profile {
     uint64_t granularity;              /* a power of two; 0: 4096 */
     uint64_t alignment;                /* a power of two; 0: granularity */
     uint64_t flush_bytes; /* NON_COHERENT: flushes touch whole units of it, a power of two up to 4096; 0: 64 */
+    dcmem_simulated_link to_device; /* from the host; 0: as PCI Express 4.0 x16, unified: as memory of a PC */
+    dcmem_simulated_link to_host;   /* 0: the same */
+    dcmem_simulated_link within;    /* its own memory, fills too; 0: 500 GB/s and 5 us, unified: as memory of a PC */
+    dcmem_simulated_link peer;      /* in and out, each way by itself; 0: no peer of any device */
+    uint64_t page_bytes;            /* VIRTUAL: a power of two, 4 KiB or more; 0: granularity, 4096 at least */
+    uint64_t without;               /* DCMEM_CAP_* of groups that the device has not */
+    uint32_t numa;                  /* 1 + the NUMA node that it lies on; 0: none */
+    uint32_t reserved;              /* 0 */
 } dcmem_simulated_profile;
 
 /* The profiles that come with the kit, in the order of the devices of "simulated". */
@@ -105,6 +120,12 @@ typedef struct dcmem_simulated_account {
     uint64_t acquires; /* that succeeded */
     uint64_t releases;
     uint64_t refusals; /* acquires that found too little memory */
+    /* Bytes that each link has carried, or carries now. */
+    uint64_t to_device_bytes;
+    uint64_t to_host_bytes;
+    uint64_t within_bytes;
+    uint64_t from_peer_bytes;
+    uint64_t waiting; /* pieces of work in queues that are not complete */
 } dcmem_simulated_account;
 
 /* Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
@@ -117,6 +138,7 @@ DCMEM_API dcmem_result dcmem_simulated_account_of(dcmem_simulated_account *out, 
 DCMEM_API dcmem_result dcmem_simulated_set_available(const dcmem_backend *backend, uint32_t device, uint64_t bytes);
 
 /* The device is lost: every call but release, unmap and close fails with DCMEM_E_DEVICE_LOST until it is found again.
+ * Work in its queues is complete at once and undone, and stays failed.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
 DCMEM_API dcmem_result dcmem_simulated_set_lost(const dcmem_backend *backend, uint32_t device, bool is_lost);
 
@@ -126,6 +148,39 @@ DCMEM_API dcmem_result dcmem_simulated_read(void *out, const dcmem_backend *back
                                             const dcmem_native *native, uint64_t offset, uint64_t bytes);
 DCMEM_API dcmem_result dcmem_simulated_write(const dcmem_backend *backend, uint32_t device, const dcmem_native *native,
                                              uint64_t offset, const void *from, uint64_t bytes);
+
+/* ---- The clock of simulated devices ----
+ *
+ * All devices of a backend live by one clock. It stands still until somebody lets time pass, so whatever is late is
+ * late in the same way in each run:
+ *
+ *     dcmem_simulated_advance(backend, 1000);            // what ends within a microsecond has happened; the rest not
+ *     dcmem_simulated_run(backend);                      // all that is on its way has happened
+ *
+ * How long a copy or a fill takes follows from its bytes and the link that they take: from the host to the device, to
+ * the host, within the device's memory, from a peer. What finds its link busy waits for it; links work beside each
+ * other. Memory of the host alone takes no time. Work in a queue really happens late: its bytes move at its end and
+ * not before, so who reads without having waited reads the old ones. Blocking copies and fills let their time pass,
+ * and queue_wait lets pass what the work still needs; its timeout is measured by this clock. Work whose memory was
+ * released meanwhile fails with DCMEM_E_UNKNOWN_ADDRESS, which queue_wait returns. */
+
+/* The time that has passed, from 0.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_now(uint64_t *out_ns, const dcmem_backend *backend);
+
+/* Lets time pass. What ends until then happens, in the order of its ends.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_OUT_OF_RANGE (beyond 2^64 ns), DCMEM_E_WRONG_STATE (the
+ * clock follows real time). */
+DCMEM_API dcmem_result dcmem_simulated_advance(const dcmem_backend *backend, uint64_t ns);
+
+/* Lets time pass until all queues are idle.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_run(const dcmem_backend *backend);
+
+/* From now on the clock follows real time, for demonstrations and benchmarks: what takes 10 ms makes its caller wait so
+ * long. Work that ends meanwhile happens with the next call on its queue, polling included. False: it stands again.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */
+DCMEM_API dcmem_result dcmem_simulated_set_real_time(const dcmem_backend *backend, bool is_real);
 
 /* ---- Fakes ---- */
 

@@ -1,20 +1,35 @@
 /* account.c: a simulated device's own account, and what befalls it. */
+#include "queue.h"
 #include "simulated.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* What the first users of the kit knew of the account. */
+#define FIRST_SIZE offsetof(dcmem_simulated_account, to_device_bytes)
 
 typedef dcmi_simulated device;
 
 dcmem_result
 dcmem_simulated_account_of(dcmem_simulated_account *out, const dcmem_backend *backend, uint32_t index)
 {
-    DCMI_SIMULATED_REQUIRE(out && out->size == sizeof *out);
+    DCMI_SIMULATED_REQUIRE(out && out->size >= FIRST_SIZE && out->size <= sizeof *out);
     device *dev = dcmi_simulated_of(backend, index);
     if (!dev)
         return DCMEM_E_INVALID_ARGUMENT;
+    dcmi_clock_enter(dev->clock);
     pthread_mutex_lock(&dev->lock);
     dcmem_simulated_account account = dev->account;
+    account.size = out->size;
     account.live_extents = dev->live.count - dev->account.imports;
+    account.to_device_bytes = dev->links[DCMI_LINK_TO_DEVICE].bytes;
+    account.to_host_bytes = dev->links[DCMI_LINK_TO_HOST].bytes;
+    account.within_bytes = dev->links[DCMI_LINK_WITHIN].bytes;
+    account.from_peer_bytes = dev->links[DCMI_LINK_FROM_PEER].bytes;
+    account.waiting = dcmi_queues_waiting(dev);
     dcmi_simulated_leave(dev);
-    *out = account;
+    dcmi_clock_leave(dev->clock);
+    memcpy(out, &account, account.size);
     return DCMEM_OK;
 }
 
@@ -37,8 +52,12 @@ dcmem_simulated_set_lost(const dcmem_backend *backend, uint32_t index, bool is_l
     device *dev = dcmi_simulated_of(backend, index);
     if (!dev)
         return DCMEM_E_INVALID_ARGUMENT;
+    dcmi_clock_enter(dev->clock);
     pthread_mutex_lock(&dev->lock);
     dev->is_lost = is_lost;
     dcmi_simulated_leave(dev);
+    if (is_lost)
+        dcmi_queues_lose(dev);
+    dcmi_clock_leave(dev->clock);
     return DCMEM_OK;
 }

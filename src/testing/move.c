@@ -30,17 +30,15 @@ locate(uint8_t **out, uint64_t *together, device *dev, const dcmem_place *place,
 }
 
 dcmem_result
-dcmi_simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to, const dcmem_place *from,
-                    uint64_t bytes)
+dcmi_simulated_copy_now(device *to_device, const dcmem_place *to, device *from_device, const dcmem_place *from,
+                        uint64_t bytes)
 {
-    (void)call;
-    device *dev = handle;
     for (uint64_t done = 0, now; done < bytes; done += now) {
         uint8_t *target = NULL, *source = NULL;
         now = bytes - done;
-        dcmem_result result = locate(&target, &now, dev, to, done);
+        dcmem_result result = locate(&target, &now, to_device, to, done);
         if (!result)
-            result = locate(&source, &now, dev, from, done);
+            result = locate(&source, &now, from_device, from, done);
         if (result)
             return result;
         memcpy(target, source, now);
@@ -49,11 +47,8 @@ dcmi_simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to,
 }
 
 dcmem_result
-dcmi_simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_t bytes, const void *pattern,
-                    uint32_t pattern_bytes)
+dcmi_simulated_fill_now(device *dev, const dcmem_place *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes)
 {
-    (void)call;
-    device *dev = handle;
     const uint8_t *byte_of = pattern;
     for (uint64_t done = 0, now; done < bytes; done += now) {
         uint8_t *target = NULL;
@@ -65,6 +60,48 @@ dcmi_simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to,
             target[i] = byte_of[(done + i) % pattern_bytes];
     }
     return DCMEM_OK;
+}
+
+/* ---- In time ---- */
+
+static bool
+is_at_device(const device *dev, const dcmem_place *place)
+{
+    return place->extent && dcmi_simulated_heap(dev, place->extent->kind) == DCMI_HEAP_DEVICE;
+}
+
+/* What stays on the host takes none of the device's time. */
+dcmi_route
+dcmi_simulated_route(device *dev, const dcmem_place *to, const dcmem_place *from)
+{
+    bool is_to_device = is_at_device(dev, to), is_from_device = from ? is_at_device(dev, from) : is_to_device;
+    if (!is_to_device && !is_from_device)
+        return (dcmi_route){0};
+    if (is_to_device && is_from_device)
+        return (dcmi_route){.first = &dev->links[DCMI_LINK_WITHIN]};
+    return (dcmi_route){.first = &dev->links[is_to_device ? DCMI_LINK_TO_DEVICE : DCMI_LINK_TO_HOST]};
+}
+
+dcmem_result
+dcmi_simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to, const dcmem_place *from,
+                    uint64_t bytes)
+{
+    (void)call;
+    device *dev = handle;
+    dcmi_route route = dcmi_simulated_route(dev, to, from);
+    dcmi_clock_spend(dev->clock, &route, bytes);
+    return dcmi_simulated_copy_now(dev, to, dev, from, bytes);
+}
+
+dcmem_result
+dcmi_simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_t bytes, const void *pattern,
+                    uint32_t pattern_bytes)
+{
+    (void)call;
+    device *dev = handle;
+    dcmi_route route = dcmi_simulated_route(dev, to, NULL);
+    dcmi_clock_spend(dev->clock, &route, bytes);
+    return dcmi_simulated_fill_now(dev, to, bytes, pattern, pattern_bytes);
 }
 
 /* ---- As a kernel sees it ---- */
@@ -92,7 +129,7 @@ dcmem_simulated_read(void *out, const dcmem_backend *backend, uint32_t index, co
     dcmem_extent extent;
     dcmem_place from, to = {.host = out};
     dcmem_result result = place_of(&extent, &from, native, offset, bytes);
-    return result ? result : dcmi_simulated_copy(dev, NULL, &to, &from, bytes);
+    return result ? result : dcmi_simulated_copy_now(dev, &to, dev, &from, bytes);
 }
 
 dcmem_result
@@ -106,5 +143,5 @@ dcmem_simulated_write(const dcmem_backend *backend, uint32_t index, const dcmem_
     dcmem_extent extent;
     dcmem_place to, from = {.host = (void *)(uintptr_t)source};
     dcmem_result result = place_of(&extent, &to, native, offset, bytes);
-    return result ? result : dcmi_simulated_copy(dev, NULL, &to, &from, bytes);
+    return result ? result : dcmi_simulated_copy_now(dev, &to, dev, &from, bytes);
 }

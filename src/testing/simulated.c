@@ -1,6 +1,8 @@
 /* simulated.c: the backend of simulated devices: its table, its devices, the four of them that are for everybody. */
 #include "simulated.h"
+
 #include "host.h"
+#include "queue.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,10 +12,13 @@
 #define MAX_DEVICES  64u
 #define FIRST_NUMBER (1ull << 48) /* above every address, so that numbers and addresses never meet */
 
+#define GROUPS (DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | DCMEM_CAP_IMPORT)
+
 typedef dcmi_simulated device;
 
 typedef struct simulated_backend {
     dcmem_backend table; /* first: a pointer to the table is one to the whole */
+    dcmi_clock clock;
     uint32_t count;
     device devices[];
 } simulated_backend;
@@ -55,6 +60,24 @@ simulated_count(uint32_t *out, const dcmem_backend *backend)
     return DCMEM_OK;
 }
 
+/* -1 where it has none. */
+static int32_t
+node_of(const device *dev)
+{
+    return (int32_t)dev->profile.numa - 1;
+}
+
+static dcmem_result
+check_node(const device *dev, int32_t wanted)
+{
+    if (wanted < 0 || wanted == node_of(dev))
+        return DCMEM_OK;
+    if (node_of(dev) < 0)
+        return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "device %u lies on no NUMA node", dev->index);
+    return dcmi_simulated_fail(DCMEM_E_UNAVAILABLE, "device %u lies on NUMA node %d, not %d", dev->index, node_of(dev),
+                               wanted);
+}
+
 static dcmem_result
 simulated_open(void **out, const dcmem_backend *backend, const dcmem_open *options)
 {
@@ -65,11 +88,10 @@ simulated_open(void **out, const dcmem_backend *backend, const dcmem_open *optio
         return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "a simulated device has no native context");
     if (options->huge_pages == DCMEM_HUGE_PAGES_ON)
         return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "a simulated device has no huge pages");
-    if (options->numa_node >= 0)
-        return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "a simulated device has no NUMA nodes");
-
     device *dev = &all->devices[options->index];
-    dcmem_result result = dcmi_simulated_enter(dev);
+    dcmem_result result = check_node(dev, options->numa_node);
+    if (!result)
+        result = dcmi_simulated_enter(dev);
     if (result)
         return result;
     dev->open_count++;
@@ -88,9 +110,9 @@ simulated_close(void *handle)
 }
 
 static uint64_t
-capabilities_of(const device *dev, uint64_t groups)
+capabilities_of(const device *dev)
 {
-    uint64_t capabilities = groups;
+    uint64_t capabilities = GROUPS & ~dev->profile.without;
     if (dcmi_simulated_has(dev, DCMEM_SIMULATED_UNIFIED))
         capabilities |= DCMEM_CAP_UNIFIED;
     if (dcmi_simulated_has(dev, DCMEM_SIMULATED_DIVISIBLE))
@@ -99,8 +121,6 @@ capabilities_of(const device *dev, uint64_t groups)
         capabilities |= DCMEM_CAP_ADDRESSED;
     return capabilities;
 }
-
-#define GROUPS (DCMEM_CAP_MAP | DCMEM_CAP_IMPORT)
 
 static void
 describe_heaps(dcmem_device_info *info, const device *dev)
@@ -124,7 +144,7 @@ simulated_info(dcmem_device_info *out, void *handle)
     device *dev = handle;
     dcmem_device_info info = {.size = sizeof info,
                               .backend = "simulated",
-                              .capabilities = capabilities_of(dev, GROUPS),
+                              .capabilities = capabilities_of(dev),
                               .kinds = dev->profile.kinds,
                               .total_bytes = dev->profile.total_bytes,
                               .largest_allocation_bytes = dev->profile.largest_allocation_bytes,
@@ -133,8 +153,9 @@ simulated_info(dcmem_device_info *out, void *handle)
                               .cache_line_bytes = 64,
                               .last_level_cache_bytes = 32ull << 20,
                               .flush_bytes = dev->profile.flush_bytes,
-                              .numa_node = -1,
-                              .is_unified = dcmi_simulated_has(dev, DCMEM_SIMULATED_UNIFIED)};
+                              .numa_node = node_of(dev),
+                              .is_unified = dcmi_simulated_has(dev, DCMEM_SIMULATED_UNIFIED),
+                              .page_bytes = dev->profile.page_bytes};
     snprintf(info.name, sizeof info.name, "%s", dev->name);
     snprintf(info.driver_version, sizeof info.driver_version, "%s", dev->note);
     snprintf(info.pci, sizeof info.pci, "0000:%02x:00.0", dev->index & 0xffu);
@@ -170,11 +191,18 @@ static const dcmem_backend table = {
     .unmap = dcmi_simulated_unmap_host,
     .flush = dcmi_simulated_flush,
     .invalidate = dcmi_simulated_invalidate,
+    .queue_open = dcmi_simulated_queue_open,
+    .queue_close = dcmi_simulated_queue_close,
+    .enqueue_copy = dcmi_simulated_enqueue_copy,
+    .enqueue_fill = dcmi_simulated_enqueue_fill,
+    .queue_mark = dcmi_simulated_queue_mark,
+    .queue_completed = dcmi_simulated_queue_completed,
+    .queue_wait = dcmi_simulated_queue_wait,
     .import_host = dcmi_simulated_import_host,
 };
 
 static void
-init_device(device *dev, const dcmem_simulated_profile *completed, uint32_t index)
+init_device(device *dev, dcmi_clock *clock, const dcmem_simulated_profile *completed, uint32_t index)
 {
     pthread_mutex_init(&dev->lock, NULL);
     dev->profile = *completed;
@@ -186,27 +214,36 @@ init_device(device *dev, const dcmem_simulated_profile *completed, uint32_t inde
     dev->next_number = FIRST_NUMBER;
     dev->heaps[DCMI_HEAP_DEVICE] = (dcmi_heap_state){completed->total_bytes, completed->available_bytes, 0};
     dev->heaps[DCMI_HEAP_HOST] = (dcmi_heap_state){completed->host_bytes, completed->host_bytes, 0};
-    dev->account.size = sizeof dev->account;
+    dev->clock = clock;
+    dev->links[DCMI_LINK_TO_DEVICE].rate = completed->to_device;
+    dev->links[DCMI_LINK_TO_HOST].rate = completed->to_host;
+    dev->links[DCMI_LINK_WITHIN].rate = completed->within;
 }
 
-/* What one device has, another may be without: each tells its own in its info. */
-static uint64_t
-all_capabilities(const simulated_backend *all)
+/* What one device has, another may be without: each tells its own in its info. What none has is not in the table. */
+static void
+fit_table(simulated_backend *all)
 {
-    uint64_t capabilities = GROUPS;
+    dcmem_backend *it = &all->table;
+    it->capabilities = 0;
     for (uint32_t i = 0; i < all->count; i++)
-        capabilities |= capabilities_of(&all->devices[i], GROUPS);
-    return capabilities;
+        it->capabilities |= capabilities_of(&all->devices[i]);
+#define DCMEM_CAP_REQUIRED 0ull
+#define DCMEM_X(function, group)                                                                                       \
+    if (DCMEM_CAP_##group & ~it->capabilities)                                                                         \
+        it->function = NULL;
+    DCMEM_FAKE_OPERATIONS(DCMEM_X)
+#undef DCMEM_X
+#undef DCMEM_CAP_REQUIRED
 }
 
 dcmem_result
 dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profiles, uint32_t count)
 {
     DCMI_SIMULATED_REQUIRE(out && profiles && count >= 1 && count <= MAX_DEVICES);
+    dcmem_simulated_profile completed[MAX_DEVICES];
     for (uint32_t i = 0; i < count; i++) {
-        DCMI_SIMULATED_REQUIRE(profiles[i].size == sizeof profiles[i]);
-        dcmem_simulated_profile completed = dcmi_profile_complete(profiles[i]);
-        dcmem_result result = dcmi_profile_check(&completed);
+        dcmem_result result = dcmi_profile_read(&completed[i], profiles, i);
         if (result)
             return result;
     }
@@ -217,11 +254,10 @@ dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profi
     all->table = table;
     all->table.context = all;
     all->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        dcmem_simulated_profile completed = dcmi_profile_complete(profiles[i]);
-        init_device(&all->devices[i], &completed, i);
-    }
-    all->table.capabilities = all_capabilities(all);
+    dcmi_clock_init(&all->clock);
+    for (uint32_t i = 0; i < count; i++)
+        init_device(&all->devices[i], &all->clock, &completed[i], i);
+    fit_table(all);
     *out = &all->table;
     return DCMEM_OK;
 }
@@ -250,7 +286,7 @@ dcmi_simulated_of(const dcmem_backend *backend, uint32_t index)
 static bool
 end_device(device *dev)
 {
-    bool had_leak = dev->live.count > 0;
+    bool had_queue = dcmi_queues_end(dev), had_leak = had_queue || dev->live.count > 0;
     dcmi_pieces_clear(&dev->live, dcmi_simulated_end_piece, dev);
     dcmi_simulated_close_lanes(dev);
     pthread_mutex_destroy(&dev->lock);
@@ -272,8 +308,10 @@ dcmem_simulated_destroy(dcmem_backend *backend)
     uint32_t leaks = 0;
     for (uint32_t i = 0; i < all->count; i++)
         leaks += end_device(&all->devices[i]);
+    dcmi_clock_fini(&all->clock);
     free(all);
-    return leaks ? dcmi_simulated_fail(DCMEM_E_LEAKED, "memory of %u devices was still acquired", leaks) : DCMEM_OK;
+    return leaks ? dcmi_simulated_fail(DCMEM_E_LEAKED, "memory or queues of %u devices were still acquired", leaks)
+                 : DCMEM_OK;
 }
 
 /* ---- For everybody ---- */

@@ -7,12 +7,14 @@
  *   3. Where the device is non-coherent, the host sees a second memory, the view; only flush and invalidate copy
  *      between the two.
  *
- * The device's lock guards its heaps, pieces, account and state. Bytes are copied without it. */
+ * The device's lock guards its heaps, pieces, account and state; the clock's lock, taken before it, its links and
+ * queues. Bytes are copied without the device's. */
 #ifndef DCMI_TESTING_SIMULATED_H
 #define DCMI_TESTING_SIMULATED_H
 
 #include <dcmem/testing.h>
 
+#include "clock.h"
 #include "pieces.h"
 
 #include <pthread.h>
@@ -50,6 +52,8 @@ typedef struct dcmi_simulated {
     uint64_t next_number;
     dcmi_lane lanes[DCMI_SIMULATED_LANES];
     dcmem_simulated_account account;
+    dcmi_clock *clock; /* of the backend */
+    dcmi_link links[DCMI_LINK_COUNT];
 } dcmi_simulated;
 
 static inline bool
@@ -86,9 +90,9 @@ void dcmi_simulated_leave(dcmi_simulated *device);
 /* The device of a simulated backend; NULL, with the detail written, when it is none. */
 dcmi_simulated *dcmi_simulated_of(const dcmem_backend *backend, uint32_t index);
 
-/* Puts the choices in for what is 0; checks what came of it. Pure. */
-dcmem_simulated_profile dcmi_profile_complete(dcmem_simulated_profile profile);
-dcmem_result dcmi_profile_check(const dcmem_simulated_profile *completed);
+/* The i-th profile of an array, of whichever size its user knows, with the choices put in for what is 0.
+ * DCMEM_E_INVALID_ARGUMENT when no device can be so. */
+dcmem_result dcmi_profile_read(dcmem_simulated_profile *out, const dcmem_simulated_profile *profiles, uint32_t i);
 
 /* ---- Where pieces lie ---- */
 
@@ -118,6 +122,15 @@ dcmem_extent dcmi_simulated_extent(const dcmi_simulated *device, const dcmi_piec
 
 /* Of a device that ends: unmaps a piece and takes it out of the account. */
 void dcmi_simulated_end_piece(void *device, const dcmi_piece *piece);
+
+/* The links between two places of one device; `from` NULL: of a fill. */
+dcmi_route dcmi_simulated_route(dcmi_simulated *device, const dcmem_place *to, const dcmem_place *from);
+
+/* Move bytes, which takes no time. */
+dcmem_result dcmi_simulated_copy_now(dcmi_simulated *to_device, const dcmem_place *to, dcmi_simulated *from_device,
+                                     const dcmem_place *from, uint64_t bytes);
+dcmem_result dcmi_simulated_fill_now(dcmi_simulated *device, const dcmem_place *to, uint64_t bytes, const void *pattern,
+                                     uint32_t pattern_bytes);
 
 /* Functions of the table. */
 dcmem_result dcmi_simulated_acquire(dcmem_extent *out, void *handle, const dcmem_call *call,

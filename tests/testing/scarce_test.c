@@ -157,6 +157,41 @@ TEST(import_and_release__need_memory_for_their_records)
     EXPECT_RESULT(dcmem_simulated_destroy(backend), DCMEM_E_LEAKED);
 }
 
+static dcmem_result
+use_queue(void *user)
+{
+    rig *it = user;
+    dcmem_place to = {.extent = &it->extent};
+    uint64_t value = 0, last = 0;
+    void *queue = NULL;
+    dcmem_result result = it->backend->queue_open(&queue, it->device, NULL);
+    if (result)
+        return result;
+    result = it->backend->enqueue_fill(&value, it->device, queue, &someone, &to, 64 * KIB, "x", 1);
+    if (!result)
+        result = it->backend->enqueue_copy(&last, it->device, queue, &someone, &(dcmem_place){.host = it->memory}, &to,
+                                           sizeof it->memory);
+    EXPECT(value == (last ? 1 : value));
+    it->backend->queue_close(it->device, queue);
+    return result;
+}
+
+TEST(queue__needs_memory_for_itself_and_its_work)
+{
+    dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_DISCRETE);
+    dcmem_open options = {.size = sizeof options, .numa_node = -1};
+    dcmem_backend *backend;
+    EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
+    rig it = {.backend = backend, .request = {.bytes = 64 * KIB}};
+    EXPECT_OK(backend->open(&it.device, backend, &options));
+    EXPECT_OK(acquire(&it));
+    refuse_each(use_queue, &it, 3);
+    EXPECT_EQ(it.memory[63], 'x');
+    EXPECT_OK(backend->release(it.device, &someone, &it.extent));
+    backend->close(it.device);
+    EXPECT_OK(dcmem_simulated_destroy(backend));
+}
+
 /* ---- Fakes ---- */
 
 static dcmem_result
