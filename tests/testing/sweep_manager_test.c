@@ -245,7 +245,43 @@ SWEEP_TEST(sweep__of_stats_snapshot)
     sweep_over_all(&me);
 }
 
-/* ---- Describe: by name, so the faulty backend is registered ---- */
+static dcmem_result
+print_json(subject *me)
+{
+    static dcmem_stats stats = {.size = sizeof stats};
+    size_t bytes;
+    dcmem_result result = dcmem_stats_snapshot(&stats, me->manager);
+    if (!result)
+        result = dcmem_stats_print_json((char *)me->out.host, sizeof me->out.host, &bytes, &stats);
+    return result;
+}
+
+static dcmem_result
+print_table(subject *me)
+{
+    static dcmem_stats stats = {.size = sizeof stats};
+    size_t bytes;
+    dcmem_result result = dcmem_stats_snapshot(&stats, me->manager);
+    if (!result)
+        result = dcmem_stats_print_table((char *)me->out.host, sizeof me->out.host, &bytes, &stats);
+    return result;
+}
+
+static const char *
+is_text(subject *me)
+{
+    return memchr(me->out.host, '\0', sizeof me->out.host) ? NULL : "what was printed has no end";
+}
+
+SWEEP_TEST(sweep__of_stats_print_json_and_print_table)
+{
+    subject me = {.prepare = prepare_free_memory, .perform = print_json, .inspect = is_text};
+    sweep_over_all(&me);
+    me.perform = print_table;
+    sweep_over_all(&me);
+}
+
+/* ---- By name, so the faulty backend is registered ---- */
 
 static dcmem_result
 register_backend(subject *me)
@@ -269,11 +305,12 @@ unregister_backend(subject *me)
     return dcmem_backend_unregister(me->backend) ? dcmem_last_detail()->message : NULL;
 }
 
-TEST(sweep__of_device_describe)
+/* Over the simulated device only: the CPU's name is taken. Returns the points met. */
+static uint64_t
+sweep_by_name(subject *me)
 {
-    subject me = {.prepare = register_backend, .perform = describe, .inspect = unregister_backend, .no_manager = true};
     dcmem_sweep sweep = {.size = sizeof sweep,
-                         .user = &me,
+                         .user = me,
                          .setup = sweep_setup,
                          .act = sweep_act,
                          .check = sweep_check,
@@ -281,6 +318,36 @@ TEST(sweep__of_device_describe)
                          .no_manager = true};
     dcmem_sweep_report report = {.size = sizeof report};
     EXPECT_OK(dcmem_test_sweep(&report, &sweep));
-    EXPECT_GE(report.points, 3);
     EXPECT_EQ(report.mended, 0);
+    return report.points;
+}
+
+TEST(sweep__of_device_describe)
+{
+    subject me = {.prepare = register_backend, .perform = describe, .inspect = unregister_backend, .no_manager = true};
+    EXPECT_GE(sweep_by_name(&me), 3);
+}
+
+static dcmem_result
+come_and_go(subject *me)
+{
+    dcmem_result result = dcmem_backend_check(me->backend);
+    if (!result)
+        result = dcmem_backend_register(me->backend);
+    if (!result)
+        result = dcmem_backend_unregister(me->backend);
+    return result;
+}
+
+static const char *
+is_gone(subject *me)
+{
+    return dcmem_backend_find(me->backend->name) ? "the backend is still registered" : NULL;
+}
+
+/* The registry calls nobody, so nothing fails in it. */
+TEST(sweep__of_backend_check_register_and_unregister)
+{
+    subject me = {.perform = come_and_go, .inspect = is_gone, .no_manager = true};
+    EXPECT_EQ(sweep_by_name(&me), 0);
 }

@@ -156,6 +156,113 @@ END
     expect_failure "$tools/check-docs" tree
 }
 
+test_sweeps_hold_in_this_repository() {
+    "$tools/check-sweeps"
+}
+
+# swept_tree: one call that can fail, and a sweep of another.
+swept_tree() {
+    rm -rf tree
+    file tree/include/dcmem/a.h <<'END'
+/* Threads: any. Errors: DCMEM_E_NO_MEMORY. */
+DCMEM_API dcmem_result dcmem_risky(void);
+
+/* Threads: any. Errors: none. */
+DCMEM_API int dcmem_safe(void);
+END
+    file tree/tests/testing/sweep_a_test.c <<'END'
+static dcmem_result
+helper(void)
+{
+    return dcmem_other();
+}
+
+static dcmem_result
+act(subject *me)
+{
+    return helper();
+}
+
+static dcmem_result
+prepare(subject *me)
+{
+    return dcmem_risky();
+}
+
+subject me = {.prepare = prepare, .perform = act};
+END
+}
+
+test_sweeps_refuse_a_call_that_is_only_prepared_with() {
+    swept_tree
+    expect_failure "$tools/check-sweeps" tree
+    expect_said "dcmem_risky can fail and is neither swept nor listed"
+}
+
+test_sweeps_find_a_call_behind_a_helper() {
+    swept_tree
+    sed -i 's/dcmem_other/dcmem_risky/' tree/tests/testing/sweep_a_test.c
+    "$tools/check-sweeps" tree
+}
+
+test_sweeps_want_a_reason_for_what_is_listed_and_no_more_than_that() {
+    swept_tree
+    file tree/tests/testing/unswept.txt <<<'dcmem_risky:'
+    expect_failure "$tools/check-sweeps" tree
+    file tree/tests/testing/unswept.txt <<<'dcmem_risky: it asks nobody'
+    "$tools/check-sweeps" tree
+    file tree/tests/testing/unswept.txt <<<$'dcmem_risky: it asks nobody\ndcmem_safe: neither does this'
+    expect_failure "$tools/check-sweeps" tree
+    expect_said "dcmem_safe is no call that can fail"
+    swept_tree
+    file tree/tests/testing/unswept.txt <<<'dcmem_risky: it asks nobody'
+    sed -i 's/dcmem_other/dcmem_risky/' tree/tests/testing/sweep_a_test.c
+    expect_failure "$tools/check-sweeps" tree
+    expect_said "dcmem_risky is swept"
+}
+
+test_mutants_can_all_be_planted() {
+    "$tools/mutants" --check
+}
+
+# mutant_list FILE TEXT: with one mutant.
+mutant_list() {
+    file mutants.txt <<END
+# a comment
+
+mutant first: something goes wrong
+in $1, by base/size_test
+< $2
+>
+END
+    export DCMEM_MUTANTS=$PWD/mutants.txt
+}
+
+test_mutants_refuse_what_can_no_longer_be_planted() {
+    mutant_list src/base/size.h "this text is nowhere"
+    expect_failure "$tools/mutants" --check
+    expect_said "first: src/base/size.h does not have this text once: this text is nowhere"
+    mutant_list src/base/size.h "static inline"
+    expect_failure "$tools/mutants" --check
+    mutant_list src/base/gone.h "static inline"
+    expect_failure "$tools/mutants" --check
+    file mutants.txt <<<"mutant first: something"
+    expect_failure "$tools/mutants" --check
+    expect_said "is not whole"
+    file mutants.txt <<<"what is this"
+    expect_failure "$tools/mutants" --check
+    expect_said ":1: not what was expected there"
+}
+
+test_mutants_refuse_what_nobody_can_mean() {
+    expect_failure "$tools/mutants" --sample some
+    expect_said "takes a number"
+    expect_failure "$tools/mutants" --check nonesuch --seed
+    expect_failure "$tools/mutants" --nonesuch
+    expect_failure "$tools/mutants" no-such-mutant
+    expect_said "no mutant is named no-such-mutant"
+}
+
 test_symbols_hold_in_this_build() {
     case ${DCMEM_PRESET:-release} in
     release | release-clang | debug | hostile) "$tools/check-symbols" "$DCMEM_BUILD_DIR" ;;
