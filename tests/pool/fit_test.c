@@ -394,6 +394,24 @@ TEST(fit__an_exact_fit_is_found_before_a_larger_span_is_cut)
     fit_end(&fit);
 }
 
+/* 64 and 65 pages share a list, whose spans may fit a request for 64 or not. */
+TEST(fit__of_several_spans_in_one_list_the_smallest_that_fits_is_taken)
+{
+    dcmi_fit fit;
+    EXPECT_OK(dcmi_fit_init(&fit));
+    const uint64_t sizes[] = {65, 64, 65};
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT(dcmi_fit_add(&fit, FIRST + 1000 * i, sizes[i], i, false));
+    uint32_t first = dcmi_fit_take(&fit, 64, 1), second = dcmi_fit_take(&fit, 65, 1);
+    EXPECT_EQ(fit.spans[first].page, FIRST + 1000);
+    EXPECT_EQ(fit.spans[first].pages, 64);
+    EXPECT_EQ(fit.spans[second].pages, 65);
+    dcmi_fit_give(&fit, first);
+    dcmi_fit_give(&fit, second);
+    EXPECT_OK(dcmi_fit_check(&fit));
+    dcmi_fit_fini(&fit);
+}
+
 TEST(fit__without_descriptors_requests_still_work_and_nothing_is_lost)
 {
     dcmi_fit fit = fit_of(1000);

@@ -81,6 +81,15 @@ TEST(ladder__the_limit_is_never_passed)
     device_close(&it);
 }
 
+TEST(ladder__a_limit_that_lacks_a_byte_is_one_page_less)
+{
+    test_device it = device_open(256 * MIB, &(dcmem_manager_options){.limit_bytes = 3 * MIB - 1});
+    EXPECT_NULL(dcmem_raw_allocate(it.manager, 3 * MIB), DCMEM_E_LIMIT);
+    EXPECT_OK(dcmem_manager_set_limit(it.manager, 3 * MIB));
+    release(it.manager, allocate(it.manager, 3 * MIB));
+    device_close(&it);
+}
+
 TEST(ladder__the_limit_holds_with_random_sizes)
 {
     const uint64_t limit = 8 * MIB;
