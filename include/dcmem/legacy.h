@@ -14,7 +14,9 @@
  *   2. Arguments stand in their former order, behind what is written and the manager.
  *   3. Loggers are gone: the log belongs to the process (dcmem_log_set()). An accelerator is the name of its backend
  *      and its number there, as `dcmem devices` lists them. Limits are those of the device, not 16 GB and 32 GB.
- *   4. The asynchronous forms are not here: they wait for queues to be part of the API. */
+ *   4. Test buffers are those of dcmem/testing.h: who calls their factories links with libdcmem-testing, who does not
+ *      needs libdcmem alone.
+ *   5. The asynchronous forms are not here: they wait for queues to be part of the API. */
 #ifndef DCMEM_LEGACY_H
 #define DCMEM_LEGACY_H
 
@@ -22,6 +24,7 @@
 #include <dcmem/manager.h>
 #include <dcmem/memory.h>
 #include <dcmem/result.h>
+#include <dcmem/testing.h>
 
 #include <string.h>
 
@@ -154,6 +157,96 @@ dcmem_copy_device_to_device(dcmem_manager *manager, dcmem_device_memory source, 
                             uint64_t bytes)
 {
     return dcmem_raw_copy(manager, destination.handle, source.handle, bytes);
+}
+
+/* ---- Test buffers ---- */
+
+/* `MemoryType`: kinds of memory. Shared, Constant and Texture were types, too; there is no such memory here. */
+typedef dcmem_kind dcmem_memory_type;
+
+#define DCMEM_MEMORY_TYPE_HOST    DCMEM_KIND_HOST
+#define DCMEM_MEMORY_TYPE_DEVICE  DCMEM_KIND_DEVICE
+#define DCMEM_MEMORY_TYPE_UNIFIED DCMEM_KIND_MANAGED
+#define DCMEM_MEMORY_TYPE_PINNED  DCMEM_KIND_PINNED
+#define DCMEM_MEMORY_TYPE_MANAGED DCMEM_KIND_MANAGED
+
+/* `TestMemoryBufferFactory.Create(length)`.
+ * Threads and errors: as dcmem_test_buffer_create(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, NULL)")
+static inline dcmem_result
+dcmem_test_memory_buffer_create(dcmem_test_buffer **out, uint64_t bytes)
+{
+    return dcmem_test_buffer_create(out, bytes, NULL);
+}
+
+/* `TestMemoryBufferFactory.CreateFromData(data)`. Bringing the data is no operation of the program's; where it fails
+ * nothing is left.
+ * Threads and errors: as dcmem_test_buffer_create() and dcmem_buffer_copy_in(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, NULL) || "
+             "dcmem_buffer_copy_in(dcmem_view_whole(dcmem_test_buffer_buffer(*out)), data, 0) || "
+             "dcmem_test_buffer_reset(*out)")
+static inline dcmem_result
+dcmem_test_memory_buffer_create_from_data(dcmem_test_buffer **out, const void *data, uint64_t bytes)
+{
+    dcmem_test_buffer *test;
+    if (!out)
+        return dcmem_test_buffer_create(out, bytes, NULL);
+    dcmem_result result = dcmem_test_buffer_create(&test, bytes, NULL);
+    if (result)
+        return result;
+    result = dcmem_buffer_copy_in(dcmem_view_whole(dcmem_test_buffer_buffer(test)), data, 0);
+    if (result) {
+        (void)dcmem_test_buffer_destroy(test); /* what failed first is what is told */
+        return result;
+    }
+    *out = test;
+    return dcmem_test_buffer_reset(test);
+}
+
+/* `TestMemoryBufferFactory.CreateSlowTransfer(length, delay)`. The delay was 10 ms where none was named; 0 is 5 ms.
+ * Threads and errors: as dcmem_test_buffer_create(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, &(dcmem_test_buffer_options){"
+             ".size = sizeof(dcmem_test_buffer_options), .slow_transfers = true, "
+             ".transfer_delay_ns = delay_ms * 1000000ull})")
+static inline dcmem_result
+dcmem_test_memory_buffer_create_slow_transfer(dcmem_test_buffer **out, uint64_t bytes, uint32_t delay_ms)
+{
+    dcmem_test_buffer_options options = dcmem_test_buffer_slow_transfers();
+    options.transfer_delay_ns = delay_ms * 1000000ull;
+    return dcmem_test_buffer_create(out, bytes, &options);
+}
+
+/* `TestMemoryBufferFactory.CreateFailAfter(length, operations)`: the operation of that number and all after it fail.
+ * Threads and errors: as dcmem_test_buffer_create(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, "
+             "(dcmem_test_buffer_options[]){dcmem_test_buffer_fail_after(operations)})")
+static inline dcmem_result
+dcmem_test_memory_buffer_create_fail_after(dcmem_test_buffer **out, uint64_t bytes, uint64_t operations)
+{
+    dcmem_test_buffer_options options = dcmem_test_buffer_fail_after(operations);
+    return dcmem_test_buffer_create(out, bytes, &options);
+}
+
+/* `TestMemoryBufferFactory.CreateRestrictive(length)`: spans, memory and copies are refused.
+ * Threads and errors: as dcmem_test_buffer_create(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, (dcmem_test_buffer_options[]){dcmem_test_buffer_restrictive()})")
+static inline dcmem_result
+dcmem_test_memory_buffer_create_restrictive(dcmem_test_buffer **out, uint64_t bytes)
+{
+    dcmem_test_buffer_options options = dcmem_test_buffer_restrictive();
+    return dcmem_test_buffer_create(out, bytes, &options);
+}
+
+/* `new TestMemoryBuffer(bytes, type)`.
+ * Threads and errors: as dcmem_test_buffer_create(). */
+DCMEM_LEGACY("dcmem_test_buffer_create(out, bytes, &(dcmem_test_buffer_options){"
+             ".size = sizeof(dcmem_test_buffer_options), .memory = {.kind = type}})")
+static inline dcmem_result
+dcmem_test_memory_buffer_create_of_type(dcmem_test_buffer **out, uint64_t bytes, dcmem_memory_type type)
+{
+    dcmem_test_buffer_options options = dcmem_test_buffer_default();
+    options.memory.kind = type;
+    return dcmem_test_buffer_create(out, bytes, &options);
 }
 
 DCMEM_END
