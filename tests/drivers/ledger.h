@@ -1,6 +1,8 @@
 /* ledger.h: stands between the CPU driver and the system: knows what the driver has mapped, and fails calls on command.
  *
- * Begin it while no device is open. At the end, after all devices are closed, nothing may be mapped. One thread. */
+ * Begin it while no device is open. At the end, after all devices are closed, nothing may be mapped. One thread.
+ *
+ * It is no double of a driver, and the kit has no place for it: the driver above it is the real one. */
 #ifndef DCMI_TEST_LEDGER_H
 #define DCMI_TEST_LEDGER_H
 

@@ -505,7 +505,7 @@ TEST(import__is_an_extent_of_no_bytes_until_it_is_released)
     rig_close(&it);
 }
 
-/* ---- A backend that misbehaves ---- */
+/* ---- A backend that misbehaves: what a fake of the kit could not be, for it is a fake that must find it out ---- */
 
 static dcmem_backend liar;
 static dcmem_extent lie;

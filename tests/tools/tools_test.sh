@@ -90,6 +90,74 @@ test_layers_keep_public_headers_public() {
     refuses_include src/pool/pool.c '"../buffer/slot.h"' 'no path holds ".."'
 }
 
+test_doubles_are_none_in_this_repository() {
+    "$tools/check-doubles"
+}
+
+# refuses_double REASON PATH: standard input in that file, alone in a tree.
+refuses_double() {
+    rm -rf tree
+    file "tree/$2"
+    expect_failure "$tools/check-doubles" tree
+    expect_said "$2:"
+    expect_said "$1"
+}
+
+allows_double() {
+    rm -rf tree
+    file "tree/$1"
+    "$tools/check-doubles" tree
+}
+
+test_doubles_are_found_by_the_functions_of_their_table() {
+    refuses_double "for the field flush" tests/pool/kit.h <<'END'
+static dcmem_result
+no_flush(void *device, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
+{
+    return DCMEM_OK;
+}
+static const dcmem_backend table = {.size = sizeof table, .flush = no_flush};
+END
+    refuses_double "for the field count" bench/cases.c <<'END'
+static dcmem_backend table;
+void begin(void) { table.count = count; }
+static dcmem_result count(uint32_t *out, const dcmem_backend *backend)
+{
+END
+    refuses_double "parameters of acquire" tests/pool/fit_test.c <<'END'
+static dcmem_result
+give(dcmem_extent *out, void *device, const dcmem_call *call,
+     const dcmem_acquire *request)
+{
+END
+}
+
+test_doubles_are_found_by_their_names() {
+    refuses_double "by its name" tests/pool/fit_test.c <<<'typedef struct mock_device {'
+    refuses_double "by its name" examples/test_buffer.c <<<'struct test_buffer {'
+}
+
+test_doubles_are_not_what_breaks_or_copies_a_table_and_other_tables() {
+    allows_double tests/backend/check_test.c <<'END'
+static void
+map(void)
+{
+    dcmem_backend table = *dcmem_fake_backend(fake);
+    table.flush = NULL;
+    table.map = whole.map;
+    dcmi_cpu_calls.map = map;
+    sweep.count = 3;
+}
+dcmem_result give(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_acquire *request);
+END
+    allows_double src/drivers/cpu/cpu.c <<'END'
+static dcmem_result
+acquire(dcmem_extent *out, void *device, const dcmem_call *call, const dcmem_acquire *request)
+{
+    const dcmem_backend table = {.acquire = acquire};
+END
+}
+
 test_docs_hold_in_this_repository() {
     "$tools/check-docs"
 }
