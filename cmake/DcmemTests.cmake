@@ -56,6 +56,20 @@ foreach(source ${test_sources})
     add_test(NAME ${area}/${name} COMMAND ${target})
     string(APPEND list "${PROJECT_BINARY_DIR}/tests/${area}/${name}\n")
 endforeach()
+
+# tests/<area>/<name>_stand_in.c: libraries that tests have opened in a vendor's place, tests/<area>/<name>_stand_in.so.
+file(GLOB stand_ins CONFIGURE_DEPENDS tests/*/*_stand_in.c)
+foreach(source ${stand_ins})
+    cmake_path(GET source STEM LAST_ONLY name)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(GET folder FILENAME area)
+    add_library(${name} MODULE ${source})
+    set_target_properties(${name} PROPERTIES
+        PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/${area})
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} PRIVATE dcmem-flags)
+endforeach()
+
 foreach(script ${test_scripts})
     string(APPEND list "${script}\n")
 endforeach()

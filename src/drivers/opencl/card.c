@@ -76,7 +76,7 @@ is_new_enough(cl_device_id id)
     unsigned major = 0, minor = 0;
     char text[64];
     copy_text(text, sizeof text, id, CL_DEVICE_VERSION);
-    return sscanf(text, "OpenCL %u.%u", &major, &minor) == 2 && (major > 1 || minor >= 2);
+    return sscanf(text, "OpenCL %u.%u", &major, &minor) == 2 && (major > 1 || (major == 1 && minor >= 2));
 }
 
 static void

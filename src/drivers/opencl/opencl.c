@@ -231,9 +231,30 @@ opencl_release(void *handle, const dcmem_call *call, const dcmem_extent *extent)
     return dcmi_cl_memory_release(handle, extent);
 }
 
+/* OpenCL makes one side's writes visible to the other where a map begins and where it ends; of memory that is mapped
+ * already, one map more does it. */
+static dcmem_result
+visit(dcmi_cl_device *device, const dcmem_extent *extent, uint64_t offset, uint64_t bytes, uint32_t flags)
+{
+    void *host;
+    const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
+    if (device->card->is_coherent)
+        return DCMEM_OK;
+    dcmem_result result = dcmi_cl_map(&host, device, piece, offset, bytes, flags);
+    return result ? result : dcmi_cl_unmap(device, piece, host);
+}
+
+/* What was written into imported memory must reach its owner, who reads it with no map. */
+static dcmem_result
+show(dcmi_cl_device *device, const dcmem_place *to, uint64_t bytes)
+{
+    bool is_imported = to->extent && dcmi_cl_piece_of(to->extent)->source == DCMI_CL_IMPORTED;
+    return is_imported ? visit(device, to->extent, to->offset, bytes, DCMEM_MAP_READ_BIT) : DCMEM_OK;
+}
+
 /* Between two places that the host can touch it needs no driver. */
 static dcmem_result
-copy_now(cl_command_queue queue, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
+copy_now(dcmi_cl_device *device, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
     cl_event event;
     char *to_host = dcmi_cl_host_of(to), *from_host = dcmi_cl_host_of(from);
@@ -241,16 +262,17 @@ copy_now(cl_command_queue queue, const dcmem_place *to, const dcmem_place *from,
         memcpy(to_host, from_host, bytes);
         return DCMEM_OK;
     }
-    dcmem_result result = dcmi_cl_copy(&event, queue, to, from, bytes);
-    return result ? result : dcmi_cl_finish(event, "a copy");
+    dcmem_result result = dcmi_cl_copy(&event, device->queue, to, from, bytes);
+    if (!result)
+        result = dcmi_cl_finish(event, "a copy");
+    return result ? result : show(device, to, bytes);
 }
 
 static dcmem_result
 opencl_copy(void *handle, const dcmem_call *call, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
     (void)call;
-    const dcmi_cl_device *device = handle;
-    return copy_now(device->queue, to, from, bytes);
+    return copy_now(handle, to, from, bytes);
 }
 
 static dcmem_result
@@ -259,14 +281,16 @@ opencl_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_
 {
     (void)call;
     cl_event event;
-    const dcmi_cl_device *device = handle;
+    dcmi_cl_device *device = handle;
     char *host = dcmi_cl_host_of(to);
     if (host) {
         dcmi_cl_host_fill(host, bytes, pattern, pattern_bytes);
         return DCMEM_OK;
     }
     dcmem_result result = dcmi_cl_fill(&event, device->queue, to, bytes, pattern, pattern_bytes);
-    return result ? result : dcmi_cl_finish(event, "a fill");
+    if (!result)
+        result = dcmi_cl_finish(event, "a fill");
+    return result ? result : show(device, to, bytes);
 }
 
 static dcmem_result
@@ -293,24 +317,12 @@ opencl_unmap(void *handle, const dcmem_call *call, const dcmem_extent *extent, v
     return dcmi_cl_unmap(handle, dcmi_cl_piece_of(extent), host);
 }
 
-/* OpenCL makes one side's writes visible to the other where a map begins and where it ends; of memory that is mapped
- * already, one map more does it. */
-static dcmem_result
-visit(dcmi_cl_device *device, const dcmem_extent *extent, uint64_t offset, uint64_t bytes, uint32_t flags)
-{
-    void *host;
-    const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
-    if (device->card->is_coherent)
-        return DCMEM_OK;
-    dcmem_result result = dcmi_cl_map(&host, device, piece, offset, bytes, flags);
-    return result ? result : dcmi_cl_unmap(device, piece, host);
-}
-
 static dcmem_result
 opencl_flush(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     (void)call;
-    return visit(handle, extent, offset, bytes, DCMEM_MAP_WRITE_BIT);
+    /* To be discarded is what the device has: what the host has stands at the very same place. */
+    return visit(handle, extent, offset, bytes, DCMEM_MAP_WRITE_BIT | DCMEM_MAP_DISCARD_BIT);
 }
 
 static dcmem_result
@@ -425,7 +437,7 @@ opencl_peer_copy(void *handle, const dcmem_call *call, const dcmem_place *to, vo
     const dcmi_cl_device *peer = peer_handle;
     if (device->context != peer->context || !atomic_load(&device->peers[peer->position]))
         return not_enabled();
-    return copy_now(device->queue, to, from, bytes);
+    return copy_now(device, to, from, bytes);
 }
 
 /* Known to the registry by its name alone. */
