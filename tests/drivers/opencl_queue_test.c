@@ -1,4 +1,4 @@
-/* opencl_queue_test.c: queues of OpenCL devices and their timelines, also where the driver is late, refuses or fails. */
+/* opencl_queue_test.c: queues of OpenCL devices, their timelines, and drivers that are late, refuse or fail. */
 #include "opencl.h"
 
 #include <pthread.h>
