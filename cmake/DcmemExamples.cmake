@@ -48,3 +48,22 @@ if(TARGET dcmem-testing)
     dcmem_runner_example(criterion criterion.c)
     dcmem_runner_example(gtest googletest.cpp)
 endif()
+
+# --- the image pipeline, its tests, and the bugs that these must find -----------------------------------------------
+
+set(pipeline image.c kernels.c pipeline.c)
+if(TARGET dcmem-testing)
+    example_test(pipeline pipeline main.c ${pipeline})
+endif()
+
+function(pipeline_test name)
+    example_test(pipeline ${name} pipeline_test.c reference.c ${pipeline} LINK PkgConfig::cmocka ${ARGN})
+    target_link_options(example-pipeline-${name} PRIVATE -Wl,--wrap=malloc,--wrap=dcmem_buffer_create)
+endfunction()
+
+if(TARGET dcmem-testing AND TARGET PkgConfig::cmocka)
+    pipeline_test(pipeline_test)
+    pipeline_test(pipeline_test-missed_copy DEFINE PIPELINE_BUG_MISSED_COPY)
+    pipeline_test(pipeline_test-leak DEFINE PIPELINE_BUG_LEAK)
+    pipeline_test(pipeline_test-unchecked DEFINE PIPELINE_BUG_UNCHECKED)
+endif()

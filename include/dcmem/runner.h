@@ -77,6 +77,7 @@ typedef struct dcmem_rig {
     dcmem_fake *fake;             /* before it: to count, to fail, to expect */
     const dcmem_backend *backend; /* the fake's, for further managers */
     dcmem_manager *manager;       /* one on it, without maintenance in the background */
+    uint64_t failures_before;     /* dcmem's own */
 } dcmem_rig;
 
 /* NULL profile: a device with a memory of its own of 256 MiB, which the host can map. Profiles to run a test over are
@@ -87,7 +88,8 @@ DCMEM_API dcmem_result dcmem_rig_begin(dcmem_rig *out, const dcmem_simulated_pro
 
 /* Ends all of it, whatever is wrong, and returns the first thing that is: the manager is inconsistent, something was
  * still in use, an expectation of the fake was not met, a call broke the contract. A test that ends the manager itself
- * sets it to NULL. A rig that never began, all of it NULL, is allowed.
+ * sets it to NULL. A rig that never began, all of it NULL, is allowed. A test in which an expectation failed stopped in
+ * the midst of things: what it left behind is no news, and nothing but DCMEM_E_BUSY is returned.
  * Threads: one. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_LEAKED, DCMEM_E_BUSY (another manager is open on it: all but
  * the rig's own stays, to be ended again), those of dcmem_manager_check(), dcmem_manager_destroy() and
  * dcmem_fake_verify(). */

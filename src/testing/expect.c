@@ -2,10 +2,13 @@
  *
  * The handler is set before tests run and only read from then on. It may never come back, so nothing is held when it
  * is called and nothing follows that matters. */
+#include "expect.h"
+
 #include <dcmem/runner.h>
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +38,18 @@ dcmem_test_on_failure(dcmem_test_failure handler, void *user)
     on_failure.user = user;
 }
 
+static _Atomic uint64_t failures;
+
+uint64_t
+dcmi_expect_failures(void)
+{
+    return atomic_load(&failures);
+}
+
 void
 dcmem_test_fail(const char *file, int line, const char *message)
 {
+    atomic_fetch_add(&failures, 1);
     on_failure.handler(on_failure.user, file ? file : "?", line, message ? message : "failed");
 }
 

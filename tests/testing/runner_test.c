@@ -263,6 +263,26 @@ TEST(rig__tells_the_first_of_two_things)
     EXPECT_RESULT(dcmem_rig_end(&rig), DCMEM_E_LEAKED);
 }
 
+TEST(rig__does_not_blame_a_test_that_failed_for_what_it_left)
+{
+    dcmem_rig rig;
+    dcmem_access access;
+    dcmem_buffer *buffer;
+    uint8_t byte = 0;
+    listen();
+    EXPECT_OK(dcmem_rig_begin(&rig, NULL));
+    EXPECT_OK(dcmem_buffer_create_from(&buffer, rig.manager, &byte, 1, NULL));
+    EXPECT_OK(dcmem_access_begin(&access, dcmem_view_whole(buffer), DCMEM_SIDE_HOST, DCMEM_ACCESS_READ, 0));
+    EXPECT_OK(dcmem_fake_expect(rig.fake, DCMEM_FAKE_copy, 100, 100));
+    EXPECT(!DCMEM_EXPECT_OK(DCMEM_E_BUSY));
+    EXPECT_OK(dcmem_rig_end(&rig));
+
+    /* The next one is judged as ever. */
+    EXPECT_OK(dcmem_rig_begin(&rig, NULL));
+    EXPECT(dcmem_raw_allocate(rig.manager, 1000));
+    EXPECT_RESULT(dcmem_rig_end(&rig), DCMEM_E_LEAKED);
+}
+
 TEST(rig__stays_while_another_manager_is_open_on_it)
 {
     dcmem_rig rig;
