@@ -297,15 +297,24 @@ count_driver(measured_way *out, const measure_session *session)
 static void
 sum_pool(measurement *out, const measure_session *session)
 {
-    const dcmem_stats *first = session->first, *steady = session->steady, *end = session->end;
+    const dcmem_stats *first = session->first, *steady = session->steady, *end = session->end, *peak = session->peak;
     out->pool.driver_calls = driver_calls(end);
     out->pool.acquired_bytes = end->acquired_bytes;
     out->hit_rate = hit_rate(steady, end);
     out->peak_reserved_bytes = end->reserved_peak_bytes;
     out->reserved_over_live = ratio((double)end->reserved_peak_bytes, (double)out->peak_live_bytes);
     out->reserved_over_bound = ratio((double)end->reserved_peak_bytes, (double)out->bound_bytes);
-    out->internal_waste = session->peak->internal_fragmentation;
-    out->external_fragmentation = session->peak->external_fragmentation;
+    out->internal_waste = peak->internal_fragmentation;
+    out->external_fragmentation = peak->external_fragmentation;
+    out->at_peak = (struct measured_peak){
+        .requested = peak->live_requested_bytes,
+        .used = peak->used_bytes,
+        .cached = peak->thread_cache_bytes + peak->depot_bytes,
+        .free = peak->free_bytes,
+        .slab_free = peak->slab_free_bytes,
+        .largest_free = peak->largest_free_bytes,
+        .reserved = peak->reserved_bytes,
+    };
     out->first_hit_rate = hit_rate(first, steady);
     out->first_driver_calls = driver_calls(steady) - driver_calls(first);
     out->first_acquired_bytes = steady->acquired_bytes - first->acquired_bytes;

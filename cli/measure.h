@@ -47,6 +47,11 @@ typedef struct measurement {
     double reserved_over_live, reserved_over_bound;
     double internal_waste;         /* part of the blocks in use that rounding costs, when most is live */
     double external_fragmentation; /* part of the free memory outside its largest piece, then */
+    /* Where the bytes were when most was live, all that was held then: what was asked for is part of what was used, and
+     * free memory in slabs is part of what was free. */
+    struct measured_peak {
+        uint64_t requested, used, cached, free, slab_free, largest_free, reserved;
+    } at_peak;
     /* Of its first round. */
     double first_hit_rate;
     uint64_t first_driver_calls, first_acquired_bytes;

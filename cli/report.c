@@ -36,6 +36,21 @@ json_first(json_writer *json, const measurement *figures)
 }
 
 static void
+json_at_peak(json_writer *json, const struct measured_peak *at_peak)
+{
+    json_key(json, "at_peak");
+    json_object(json);
+    json_field_unsigned(json, "requested_bytes", at_peak->requested);
+    json_field_unsigned(json, "used_bytes", at_peak->used);
+    json_field_unsigned(json, "cached_bytes", at_peak->cached);
+    json_field_unsigned(json, "free_bytes", at_peak->free);
+    json_field_unsigned(json, "slab_free_bytes", at_peak->slab_free);
+    json_field_unsigned(json, "largest_free_bytes", at_peak->largest_free);
+    json_field_unsigned(json, "reserved_bytes", at_peak->reserved);
+    json_end(json);
+}
+
+static void
 json_pool(json_writer *json, const measurement *figures)
 {
     json_way(json, "pool", &figures->pool);
@@ -47,6 +62,7 @@ json_pool(json_writer *json, const measurement *figures)
     json_field_number(json, "external_fragmentation", figures->external_fragmentation);
     json_field_unsigned(json, "driver_calls", figures->pool.driver_calls);
     json_field_unsigned(json, "acquired_bytes", figures->pool.acquired_bytes);
+    json_at_peak(json, &figures->at_peak);
     json_first(json, figures);
     json_end(json);
 }

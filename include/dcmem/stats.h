@@ -68,6 +68,7 @@ DCMEM_BEGIN
     X(thread_cache_bytes, "By", "Free bytes in the magazines of threads")                                              \
     X(depot_bytes, "By", "Free bytes in the depot")                                                                    \
     X(free_bytes, "By", "Free bytes in the good-fit layer and in slabs")                                               \
+    X(slab_free_bytes, "By", "Free bytes in slabs, where only blocks of the slab's size fit")                          \
     X(largest_free_bytes, "By", "Largest free block that needs no driver call")                                        \
     X(imported_bytes, "By", "Bytes of the callers' own memory in use")                                                 \
     X(host_side_bytes, "By", "Bytes of host memory that shadow device memory")                                         \

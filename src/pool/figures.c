@@ -284,6 +284,7 @@ add_pool(dcmem_stats *out, dcmi_pool *pool)
     out->largest_free_bytes = dcmi_max(out->largest_free_bytes, largest);
     for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++) {
         dcmi_lock_take(&pool->regions[i].lock);
+        out->slab_free_bytes += pool->regions[i].slab_free_bytes;
         out->segments += pool->regions[i].fit.stretches;
         dcmi_lock_drop(&pool->regions[i].lock);
     }

@@ -232,6 +232,10 @@ TEST(replay__prints_every_key_of_its_json)
     EXPECT(json_find(output, "bound_bytes") == 5056 + 70016);
     EXPECT(json_find(output, "peak_reserved_bytes") >= 75000);
     EXPECT(json_find(output, "hit_rate") == 1);
+    EXPECT(json_find(output, "requested_bytes") == 75000);
+    EXPECT(json_find(output, "used_bytes") + json_find(output, "cached_bytes") + json_find(output, "free_bytes") ==
+           json_find(output, "reserved_bytes"));
+    EXPECT(json_find(output, "slab_free_bytes") <= json_find(output, "free_bytes"));
     EXPECT(json_find(output, "repeats") == 1001);
     /* 5 calls of the trace and one that frees what it leaves */
     EXPECT(json_find(output, "driver_calls") == (1 + 1001) * 6);
