@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# examples_test: the programs of examples/ do what they say, and README.md shows the first of them as it is.
+# examples_test: the programs of examples/ do what they say, and README.md shows two of them as they are.
 # shellcheck source=../shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../shell.sh"
 
@@ -15,9 +15,41 @@ test_first_brings_its_numbers_back_doubled() {
     expect_said "2 4 6 8"
 }
 
+# shown_as_it_is NAME N: the N-th piece of C in README.md is all of an example but its first line.
+shown_as_it_is() {
+    awk -v wanted="$2" '/^```c$/ { shows = ++n == wanted; next } /^```$/ { shows = 0 } shows' \
+        "$DCMEM_SOURCE_DIR/README.md" >shown
+    sed 1d "$DCMEM_SOURCE_DIR/examples/$1.c" | diff shown -
+}
+
 test_readme_shows_first_as_it_is() {
-    awk '/^```c$/ { shows = 1; next } /^```$/ { if (shows) exit } shows' "$DCMEM_SOURCE_DIR/README.md" >shown
-    sed 1d "$DCMEM_SOURCE_DIR/examples/first.c" | diff shown -
+    shown_as_it_is first 1
+}
+
+test_readme_shows_sweep_as_it_is() {
+    shown_as_it_is sweep 2
+}
+
+test_sweep_finds_nothing() {
+    example sweep
+}
+
+# Without the test's own mending: the words that the README promises.
+test_sweep_finds_a_leak() {
+    case ${DCMEM_PRESET:-release} in
+    release | release-clang | debug | hostile) ;;
+    *) skip "the ${DCMEM_PRESET} build needs its own flags to be linked with" ;;
+    esac
+    sed 's/^    dcmem_result end = .*/    if (result)\n        return result;\n&/' \
+        "$DCMEM_SOURCE_DIR/examples/sweep.c" >leaking.c
+    gcc -std=c11 -I"$DCMEM_SOURCE_DIR/include" leaking.c -o leaking -L"$DCMEM_BUILD_DIR" -ldcmem-testing -ldcmem \
+        -Wl,-rpath,"$DCMEM_BUILD_DIR"
+    expect_failure ./leaking
+    local words
+    # shellcheck disable=SC2016 # backquotes of the README
+    words=$(sed -n 's/.*`\(run [0-9]*, call [^`]*\)`.*/\1/p' "$DCMEM_SOURCE_DIR/README.md")
+    [ -n "$words" ]
+    expect_said "$words"
 }
 
 test_raw_is_refused_each_wrong_free() {
