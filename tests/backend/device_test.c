@@ -120,6 +120,7 @@ TEST(device__failures_of_the_driver_are_passed_on_and_leave_nothing_open)
     X(granularity, info->granularity = 4095)                                                                           \
     X(cache_line_bytes, info->cache_line_bytes = 65)                                                                   \
     X(flush_bytes, info->flush_bytes = 3)                                                                              \
+    X(flush_bytes, info->flush_bytes = 8192)                                                                           \
     X(numa_node, info->numa_node = -2)                                                                                 \
     X(is_unified, info->is_unified = false)                                                                            \
     X(page_bytes, info->page_bytes = 12288)

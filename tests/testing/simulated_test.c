@@ -126,6 +126,7 @@ TEST(create__refuses_profiles_that_no_device_can_have)
         small_profile(DCMEM_SIMULATED_DIVISIBLE | DCMEM_SIMULATED_ADDRESSED),
         small_profile(0),
         small_profile(0),
+        small_profile(DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_NON_COHERENT),
     };
     wrong[3].total_bytes = 0;
     wrong[4].available_bytes = 17 * MIB;
@@ -136,6 +137,7 @@ TEST(create__refuses_profiles_that_no_device_can_have)
     wrong[9].granularity = 256;
     wrong[10].kinds = DCMEM_KIND_BIT(DCMEM_KIND_DEVICE);
     wrong[11].alignment = 1ull << 40;
+    wrong[12].flush_bytes = 8192;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         EXPECT_RESULT(dcmem_simulated_create(&out, &wrong[i], 1), DCMEM_E_INVALID_ARGUMENT);
 
