@@ -28,5 +28,9 @@ DCMEM_API void dcmem_log_set(dcmem_log_sink sink, void *user, dcmem_log_level le
 /* Threads: any. Errors: none. */
 DCMEM_API dcmem_log_level dcmem_log_get_level(void);
 
+/* Sends one line to the sink as the library's own: for backends and test doubles. What is below the level is dropped.
+ * Threads: any; with no lock held that the sink may want. Errors: none. */
+DCMEM_API void dcmem_log_write(dcmem_log_level level, const char *component, const char *message);
+
 DCMEM_END
 #endif

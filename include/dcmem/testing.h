@@ -24,6 +24,7 @@
 #include <dcmem/backend.h>
 #include <dcmem/base.h>
 #include <dcmem/buffer.h>
+#include <dcmem/log.h>
 #include <dcmem/manager.h>
 #include <dcmem/result.h>
 
@@ -404,6 +405,83 @@ DCMEM_API dcmem_result dcmem_manager_gate(dcmem_gate *out, void **out_user, dcme
 /* "allocate", ...; "unknown" for what is no operation. Static.
  * Threads: any. Errors: none. */
 DCMEM_API const char *dcmem_gate_operation_name(dcmem_gate_operation operation);
+
+/* ---- Fault plans ---- */
+
+/* A plan is a text of rules, each of which spoils some of the calls of a driver, a real one too, or of the program:
+ *
+ *     acquire:nth=3:oom                      the third acquire finds no memory
+ *     copy:p=0.01:seed=7:slow=5ms            one copy in a hundred takes five milliseconds longer
+ *     program.allocate:size=1MiB..:fail=busy every buffer of a MiB and more is refused
+ *
+ * Rules are divided by ";", their parts by ":". A rule names operations (divided by ","; those of dcmem_backend, those
+ * of a gate as program.NAME, any, program.any), triggers that all must hold, and one effect. docs/faults.md teaches
+ * it all. The same calls in the same order meet the same faults: chances hang on seed, rule and number of the call
+ * only.
+ *
+ * DCMEM_FAULTS in the environment puts a program that knows nothing of this under a plan: every manager that it
+ * creates, until the process ends, all of them counted together. The library says so at warning, opens
+ * libdcmem-testing, and logs each fault at warning. What is wrong with the plan, or that the kit cannot be opened, is
+ * what the manager's creation fails with. Programs that run with more rights than their user's do not look at it. */
+typedef struct dcmem_fault_plan dcmem_fault_plan;
+
+#define DCMEM_FAULT_NO_THREAD UINT32_MAX
+
+/* One fault that fired. */
+typedef struct dcmem_fault {
+    uint64_t index;        /* of all faults of the plan, from 1 */
+    uint32_t rule;         /* from 1 */
+    uint32_t thread;       /* as in dcmem_call or dcmem_fault_thread(); DCMEM_FAULT_NO_THREAD: the call has none */
+    uint64_t call;         /* which of the calls that the rule counts, from 1 */
+    uint64_t bytes;        /* that the call was about */
+    const char *operation; /* "acquire"; static */
+    const char *effect;    /* "oom"; static */
+    dcmem_tag tag;
+    bool is_program; /* the operation is one of a gate */
+} dcmem_fault;
+
+/* Makes a plan from its text.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT: the detail says at which column (its driver_code, from 1) stands what
+ * instead of what; DCMEM_E_NO_HOST_MEMORY. */
+DCMEM_API dcmem_result dcmem_fault_plan_create(dcmem_fault_plan **out, const char *text);
+
+/* Ends a plan, its tables, and the gates of managers that it guards. NULL is allowed.
+ * Threads: one, while no call is running. Errors: DCMEM_E_BUSY (a device below it is open). */
+DCMEM_API dcmem_result dcmem_fault_plan_destroy(dcmem_fault_plan *plan);
+
+/* The table to be given as dcmem_manager_options.driver: `over`, with the plan's rules for drivers in front of it. Both
+ * must outlive what is opened on it. Over the same backend it is the same table each time.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_NO_HOST_MEMORY, those of dcmem_backend_check(). */
+DCMEM_API dcmem_result dcmem_fault_plan_over(const dcmem_backend **out, dcmem_fault_plan *plan,
+                                             const dcmem_backend *over);
+
+/* Puts the plan's rules for the program in front of a manager, as its gate. Does nothing where the plan has none.
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_NO_HOST_MEMORY, those of dcmem_manager_set_gate(). */
+DCMEM_API dcmem_result dcmem_fault_plan_guard(dcmem_fault_plan *plan, dcmem_manager *manager);
+
+/* The level at which faults are logged from now on; at first DCMEM_LOG_INFO.
+ * Threads: any. Errors: none. */
+DCMEM_API void dcmem_fault_plan_set_log(dcmem_fault_plan *plan, dcmem_log_level level);
+
+/* Writes the plan as a text, as snprintf() does: at most `room` bytes with the NUL; returns the length of the whole.
+ * Plans that mean the same have the same text, and a plan made from it is the same.
+ * Threads: any. Errors: none. */
+DCMEM_API size_t dcmem_fault_plan_print(char *out, size_t room, const dcmem_fault_plan *plan);
+
+/* Begins anew: counts, times, a lost device and the list of faults, so that the same calls meet the same faults again.
+ * Threads: one, while no call is running. Errors: none. */
+DCMEM_API void dcmem_fault_plan_reset(dcmem_fault_plan *plan);
+
+/* How many faults have fired, and the one of that index, from 1 on.
+ * Threads: any. Errors: none; DCMEM_E_INVALID_ARGUMENT, DCMEM_E_OUT_OF_RANGE (it did not fire, or was not kept: the
+ * first 1,048,576 are, while the host has memory for them). */
+DCMEM_API uint64_t dcmem_fault_plan_fired(dcmem_fault_plan *plan);
+DCMEM_API dcmem_result dcmem_fault_plan_fault(dcmem_fault *out, dcmem_fault_plan *plan, uint64_t index);
+
+/* Names the calling thread for all plans, so that rules that look at threads or count by them repeat exactly whatever
+ * order threads start in. DCMEM_FAULT_NO_THREAD: dcmem's own number again.
+ * Threads: any. Errors: none. */
+DCMEM_API void dcmem_fault_thread(uint32_t number);
 
 /* ---- Sweeps ---- */
 

@@ -5,6 +5,7 @@
 #include "backend/device.h"
 
 #include "backend/contract.h"
+#include "backend/faults.h"
 #include "backend/registry.h"
 #include "base/fail.h"
 #include "base/os.h"
@@ -97,15 +98,17 @@ open_handle(void **out, const dcmem_backend *backend, const dcmem_open *options)
 dcmem_result
 dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *driver, const dcmem_open *options)
 {
-    const dcmem_backend *backend;
+    const dcmem_backend *registered, *backend;
     bool is_counted;
     void *handle = NULL;
     dcmem_device_info info;
 
-    dcmem_result result = dcmi_registry_enter(&backend, &is_counted, name, driver);
+    dcmem_result result = dcmi_registry_enter(&registered, &is_counted, name, driver);
     if (result)
         return result;
-    result = dcmem_backend_check(backend);
+    result = dcmem_backend_check(registered);
+    if (!result)
+        result = dcmi_faults_over(&backend, registered);
     if (result)
         goto undo_enter;
     result = open_handle(&handle, backend, options);
@@ -115,6 +118,7 @@ dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *dri
     if (result)
         goto undo_open;
 
+    device->registered = registered;
     device->backend = backend;
     device->is_counted = is_counted;
     device->ops = *backend;
@@ -127,7 +131,7 @@ dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *dri
 undo_open:
     backend->close(handle);
 undo_enter:
-    dcmi_registry_leave(backend, is_counted);
+    dcmi_registry_leave(registered, is_counted);
     return result;
 }
 
@@ -135,7 +139,7 @@ void
 dcmi_device_close(dcmi_device *device)
 {
     device->ops.close(device->handle);
-    dcmi_registry_leave(device->backend, device->is_counted);
+    dcmi_registry_leave(device->registered, device->is_counted);
     device->handle = NULL;
 }
 

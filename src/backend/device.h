@@ -8,8 +8,9 @@
 #include <stdatomic.h>
 
 typedef struct dcmi_device {
-    const dcmem_backend *backend; /* as it was registered */
-    dcmem_backend ops;            /* the same with stubs: never a NULL function */
+    const dcmem_backend *registered; /* what was asked for */
+    const dcmem_backend *backend;    /* the same, but where DCMEM_FAULTS puts a fault plan before it */
+    dcmem_backend ops;               /* of `backend`, with stubs: never a NULL function */
     void *handle;
     bool is_counted;        /* the registry counts this device as a user of the backend */
     dcmem_device_info info; /* as of the opening; free bytes are asked anew */

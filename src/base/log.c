@@ -87,3 +87,11 @@ dcmi_log(dcmem_log_level level, const char *component, const char *format, ...)
     else
         fprintf(stderr, "dcmem: %s: %s: %s\n", level_names[level], component, message);
 }
+
+void
+dcmem_log_write(dcmem_log_level level, const char *component, const char *message)
+{
+    if ((unsigned)level >= DCMEM_LOG_OFF)
+        return;
+    dcmi_log(level, component ? component : "", "%s", message ? message : "");
+}

@@ -1,4 +1,5 @@
 /* manager.c: managers as their users see them: arguments checked, then the pool's own calls. */
+#include "backend/faults.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "pool/inside.h"
@@ -115,9 +116,18 @@ dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_opti
     if (result)
         goto undo_open;
 
+    result = dcmi_faults_guard(manager);
+    if (result)
+        goto undo_pool;
+
     *out = manager;
     return DCMEM_OK;
 
+undo_pool:;
+    dcmem_detail cause = dcmi_detail_save();
+    (void)dcmem_manager_destroy(manager);
+    dcmi_detail_restore(&cause);
+    return result;
 undo_open:
     dcmi_device_close(device);
 undo_device:
