@@ -726,6 +726,27 @@ TEST(gate__of_the_user_is_asked_after_the_restrictions_and_put_back)
     EXPECT_OK(dcmem_rig_end(&rig));
 }
 
+TEST(gate__of_the_user_that_refuses_is_not_waited_for)
+{
+    dcmem_rig rig;
+    user_gate mine = {0};
+    clock_of_test clock = {0};
+    uint8_t host[64];
+    EXPECT_OK(dcmem_rig_begin(&rig, NULL));
+    EXPECT_OK(dcmem_manager_set_gate(rig.manager, ask_user, &mine));
+    dcmem_test_buffer_options options = slow(&clock);
+    options.manager = rig.manager;
+    dcmem_test_buffer *test = make(64, &options);
+    mine.answer = DCMEM_E_TIMEOUT;
+    EXPECT_RESULT(dcmem_buffer_copy_out(host, whole(test), 0), DCMEM_E_TIMEOUT);
+    expect_slept(test, &clock, 0);
+    mine.answer = DCMEM_OK;
+    EXPECT_OK(dcmem_buffer_copy_out(host, whole(test), 0));
+    expect_slept(test, &clock, 1);
+    EXPECT_OK(dcmem_test_buffer_destroy(test));
+    EXPECT_OK(dcmem_rig_end(&rig));
+}
+
 TEST(gate__that_the_user_sets_later_stays_and_the_next_test_buffer_stands_before_it)
 {
     dcmem_rig rig;
