@@ -217,6 +217,37 @@ TEST(point__is_swept_with_the_rest)
     EXPECT_EQ(with_point.points, report.points + 1);
 }
 
+TEST(plan__spoils_calls_of_the_driver_and_of_the_program)
+{
+    /* show: plan */
+    dcmem_fault_plan *plan;
+    dcmem_simulated_profile split = {.size = sizeof split, .total_bytes = 1 << 20};
+    dcmem_backend *simulated;
+    dcmem_manager *manager;
+    dcmem_fault fault;
+    char out[6];
+    DCMEM_EXPECT_OK(dcmem_simulated_create(&simulated, &split, 1));
+    DCMEM_EXPECT_OK(dcmem_fault_plan_create(&plan, "copy:nth=3:flip:seed=7;program.allocate:nth=2:oom"));
+
+    dcmem_manager_options options = {.size = sizeof options};
+    DCMEM_EXPECT_OK(dcmem_fault_plan_over(&options.driver, plan, simulated)); /* the rules for drivers */
+    DCMEM_EXPECT_OK(dcmem_manager_create(&manager, &options));
+    DCMEM_EXPECT_OK(dcmem_fault_plan_guard(plan, manager)); /* and those for the program */
+
+    DCMEM_EXPECT_OK(repeat(out, manager, "ab", 2, 3)); /* nothing fails, and yet ... */
+    assert_memory_not_equal(out, "ababab", 6);
+    DCMEM_EXPECT_RESULT(repeat(out, manager, "ab", 2, 3), DCMEM_E_NO_MEMORY);
+    DCMEM_EXPECT_OK(dcmem_fault_plan_fault(&fault, plan, 1));
+    printf("fault %u: %s of call %u of %s\n", (unsigned)fault.index, fault.effect, (unsigned)fault.call,
+           fault.operation);
+    DCMEM_EXPECT_OK(dcmem_manager_destroy(manager));
+    DCMEM_EXPECT_OK(dcmem_fault_plan_destroy(plan));
+    DCMEM_EXPECT_OK(dcmem_simulated_destroy(simulated));
+    /* end */
+    assert_string_equal(fault.effect, "flip");
+    EXPECT_EQ(fault.call, 3);
+}
+
 /* show: reader */
 /* Adds up the bytes of a buffer, two at a time. */
 static dcmem_result
