@@ -168,7 +168,6 @@ TEST(alias__a_cast_of_bytes_that_are_newer_on_the_device_reads_those)
 /* Offsets that are alike in their lower 32 bits, on both sides. */
 TEST(alias__bytes_4_gib_apart_are_not_the_same)
 {
-    SKIP_UNDER_TOOLS(); /* they touch, or book, all of it */
     static const dcmem_simulated_profile large = {
         .size = sizeof large, .total_bytes = 16ull << 30, .host_bytes = 16ull << 30};
     device on = device_open(&large);
