@@ -1,4 +1,4 @@
-/* devices.h: one manager on each kind of device that a buffer can meet, each behind a fake that fails on command. */
+/* devices.h: rigs for each kind of device that a buffer can meet, and what is asked of buffers again and again. */
 #ifndef DCMI_TEST_DEVICES_H
 #define DCMI_TEST_DEVICES_H
 
@@ -9,14 +9,11 @@
 #include <dcmem/buffer.h>
 #include <dcmem/manager.h>
 #include <dcmem/memory.h>
+#include <dcmem/runner.h>
 #include <dcmem/stats.h>
 #include <dcmem/testing.h>
 
-typedef struct device {
-    dcmem_backend *simulated;
-    dcmem_fake *fake;
-    dcmem_manager *manager;
-} device;
+typedef dcmem_rig device;
 
 static const dcmem_simulated_profile split_profile = {
     .size = sizeof split_profile, .total_bytes = 1ull << 30, .host_bytes = 1ull << 30};
@@ -33,26 +30,17 @@ static const dcmem_simulated_profile visible_profile = {
 static inline device
 device_open(const dcmem_simulated_profile *profile)
 {
-    device it = {0};
-    EXPECT_OK(dcmem_simulated_create(&it.simulated, profile, 1));
-    dcmem_fake_options options = {.size = sizeof options, .over = it.simulated};
-    EXPECT_OK(dcmem_fake_create(&it.fake, &options));
-    dcmem_manager_options settings = {.size = sizeof settings,
-                                      .driver = dcmem_fake_backend(it.fake),
-                                      .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
-    EXPECT_OK(dcmem_manager_create(&it.manager, &settings));
+    device it;
+    EXPECT_OK(dcmem_rig_begin(&it, profile));
     return it;
 }
 
+/* `wanted`: what is wrong at the end. */
 static inline void
 device_close_with(device *it, dcmem_result wanted)
 {
     EXPECT_OK(dcmem_manager_check(it->manager));
-    EXPECT_RESULT(dcmem_manager_destroy(it->manager), wanted);
-    EXPECT_OK(dcmem_fake_verify(it->fake));
-    EXPECT_EQ(dcmem_fake_live_extents(it->fake), 0);
-    EXPECT_OK(dcmem_fake_destroy(it->fake));
-    EXPECT_OK(dcmem_simulated_destroy(it->simulated));
+    EXPECT_RESULT(dcmem_rig_end(it), wanted);
 }
 
 static inline void
