@@ -115,8 +115,8 @@ typedef struct dcmem_simulated_account {
     uint64_t live_bytes; /* acquired and not released: device memory */
     uint64_t live_host_bytes;
     uint64_t live_extents; /* where the device is divisible, a release may split or join some */
-    uint64_t imports;
-    uint64_t maps; /* not yet unmapped */
+    uint64_t imports;      /* of the host's memory, and of other devices' by IPC */
+    uint64_t maps;         /* not yet unmapped */
     uint64_t peak_bytes;
     uint64_t acquires; /* that succeeded */
     uint64_t releases;
@@ -126,7 +126,9 @@ typedef struct dcmem_simulated_account {
     uint64_t to_host_bytes;
     uint64_t within_bytes;
     uint64_t from_peer_bytes;
-    uint64_t waiting; /* pieces of work in queues that are not complete */
+    uint64_t waiting;        /* pieces of work in queues that are not complete */
+    uint64_t reserved_bytes; /* of addresses */
+    uint64_t page_maps;      /* not yet unmapped; pages themselves are among the live bytes */
 } dcmem_simulated_account;
 
 /* Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT. */

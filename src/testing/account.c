@@ -27,6 +27,8 @@ dcmem_simulated_account_of(dcmem_simulated_account *out, const dcmem_backend *ba
     account.within_bytes = dev->links[DCMI_LINK_WITHIN].bytes;
     account.from_peer_bytes = dev->links[DCMI_LINK_FROM_PEER].bytes;
     account.waiting = dcmi_queues_waiting(dev);
+    account.reserved_bytes = dev->reserved.bytes;
+    account.page_maps = dev->mapped.count;
     dcmi_simulated_leave(dev);
     dcmi_clock_leave(dev->clock);
     memcpy(out, &account, account.size);

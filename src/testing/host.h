@@ -17,4 +17,18 @@ void *dcmi_host_renew(void *memory, size_t bytes);
  * none. */
 uint8_t *dcmi_host_map(uint8_t *wanted, uint64_t bytes, int protection, int flags);
 
+/* The same at a multiple of `alignment`, a power of two. */
+uint8_t *dcmi_host_map_aligned(uint64_t bytes, uint64_t alignment, int protection);
+
+/* A file in memory that cannot shrink, in whole pages; -1 when there is none. End with close(). */
+int dcmi_host_file(uint64_t bytes);
+int dcmi_host_duplicate(int file);
+
+/* The bytes of such a file; 0 for what is none. */
+uint64_t dcmi_host_file_bytes(int file);
+
+/* Pages of a file, readable and writable, shared by all who map them: at `wanted`, in place of what is there, or
+ * anywhere. */
+uint8_t *dcmi_host_map_file(uint8_t *wanted, uint64_t bytes, int file, uint64_t offset);
+
 #endif

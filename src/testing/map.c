@@ -10,7 +10,7 @@ static dcmem_result
 find(dcmi_piece *out, const device *dev, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     uint64_t at = extent->object + offset;
-    if (!dcmi_pieces_find(out, &dev->live, at))
+    if (!dcmi_simulated_piece_at(out, dev, at))
         return dcmi_simulated_fail(DCMEM_E_UNKNOWN_ADDRESS, "byte %llu of object 0x%llx is not acquired",
                                    (unsigned long long)offset, (unsigned long long)extent->object);
     bool is_divisible = dcmi_simulated_has(dev, DCMEM_SIMULATED_DIVISIBLE);
@@ -53,18 +53,35 @@ dcmi_simulated_map_host(void **out, void *handle, const dcmem_call *call, const 
     return result;
 }
 
+/* Whether `host` is where the host sees a byte of an extent. */
+static bool
+is_seen(const device *dev, const dcmem_extent *extent, const void *host)
+{
+    dcmi_piece piece;
+    uint64_t end = extent->object + extent->bytes;
+    for (uint64_t at = extent->object; at < end && dcmi_simulated_piece_at(&piece, dev, at);
+         at = piece.begin + piece.bytes) {
+        uintptr_t seen = (uintptr_t)dcmi_simulated_host(dev, &piece, true);
+        if (seen && (uintptr_t)host - seen < piece.bytes)
+            return true;
+    }
+    return false;
+}
+
 dcmem_result
 dcmi_simulated_unmap_host(void *handle, const dcmem_call *call, const dcmem_extent *extent, void *host)
 {
     (void)call;
     device *dev = handle;
     dcmi_piece piece;
+    dcmem_result result = DCMEM_OK;
     pthread_mutex_lock(&dev->lock);
-    dcmem_result result = find(&piece, dev, extent, 0, extent->bytes);
-    uint64_t offset = result ? 0 : (uintptr_t)host - (uintptr_t)dcmi_simulated_host(dev, &piece, true);
-    if (!result && (dev->account.maps == 0 || offset >= extent->bytes))
+    if (!dcmi_simulated_piece_at(&piece, dev, extent->object))
+        result = dcmi_simulated_fail(DCMEM_E_UNKNOWN_ADDRESS, "object 0x%llx is not acquired",
+                                     (unsigned long long)extent->object);
+    else if (dev->account.maps == 0 || !is_seen(dev, extent, host))
         result = dcmi_simulated_fail(DCMEM_E_WRONG_STATE, "unmap of what is not mapped");
-    if (!result)
+    else
         dev->account.maps--;
     dcmi_simulated_leave(dev);
     return result;

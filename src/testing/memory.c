@@ -16,64 +16,91 @@ dcmi_simulated_extent(const device *dev, const dcmi_piece *piece)
                           .kind = piece->kind};
 }
 
-static dcmem_result
-check_request(const device *dev, const dcmem_acquire *request)
+bool
+dcmi_simulated_piece_at(dcmi_piece *out, const device *dev, uint64_t at)
+{
+    return dcmi_pieces_find(out, &dev->live, at) || dcmi_pieces_find(out, &dev->mapped, at);
+}
+
+dcmem_result
+dcmi_simulated_check_size(const device *dev, dcmem_kind kind, uint64_t bytes)
 {
     const dcmem_simulated_profile *profile = &dev->profile;
-    DCMI_SIMULATED_REQUIRE(request->bytes > 0 && request->bytes % profile->granularity == 0);
-    DCMI_SIMULATED_REQUIRE(dcmi_is_power_of_two_or_0(request->alignment) && request->alignment <= 1ull << 30);
-    if (request->kind >= DCMEM_KIND_COUNT || !(profile->kinds & DCMEM_KIND_BIT(request->kind)))
-        return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "memory of kind %s", dcmem_kind_name(request->kind));
-    if (request->bytes > profile->largest_allocation_bytes)
-        return dcmi_simulated_fail(DCMEM_E_TOO_LARGE, "%llu bytes, at most %llu at once",
-                                   (unsigned long long)request->bytes,
+    if (kind >= DCMEM_KIND_COUNT || !(profile->kinds & DCMEM_KIND_BIT(kind)))
+        return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "memory of kind %s", dcmem_kind_name(kind));
+    if (bytes > profile->largest_allocation_bytes)
+        return dcmi_simulated_fail(DCMEM_E_TOO_LARGE, "%llu bytes, at most %llu at once", (unsigned long long)bytes,
                                    (unsigned long long)profile->largest_allocation_bytes);
     return DCMEM_OK;
 }
 
-static void
-count_acquired(device *dev, const dcmi_piece *piece)
+static dcmem_result
+check_request(const device *dev, const dcmem_acquire *request)
+{
+    DCMI_SIMULATED_REQUIRE(request->bytes > 0 && request->bytes % dev->profile.granularity == 0);
+    DCMI_SIMULATED_REQUIRE(dcmi_is_power_of_two_or_0(request->alignment) && request->alignment <= 1ull << 30);
+    return dcmi_simulated_check_size(dev, request->kind, request->bytes);
+}
+
+void
+dcmi_simulated_count_live(device *dev)
 {
     dcmem_simulated_account *account = &dev->account;
-    dev->heaps[dcmi_simulated_heap(dev, piece->kind)].used += piece->bytes;
-    account->acquires++;
     account->live_bytes = dev->heaps[DCMI_HEAP_DEVICE].used;
     account->live_host_bytes = dev->heaps[DCMI_HEAP_HOST].used;
     if (account->live_bytes > account->peak_bytes)
         account->peak_bytes = account->live_bytes;
 }
 
-static void
-count_released(device *dev, const dcmi_piece *piece)
+dcmem_result
+dcmi_simulated_pay(device *dev, dcmem_kind kind, uint64_t bytes)
 {
-    if (piece->flags & DCMI_PIECE_IMPORTED) {
-        dev->account.imports--;
-        return;
+    dcmi_heap_state *heap = &dev->heaps[dcmi_simulated_heap(dev, kind)];
+    uint64_t room = dcmi_heap_free(heap);
+    if (bytes > room) {
+        dev->account.refusals++;
+        return dcmi_simulated_fail(DCMEM_E_NO_MEMORY, "%llu bytes, %llu are free", (unsigned long long)bytes,
+                                   (unsigned long long)room);
     }
-    dev->heaps[dcmi_simulated_heap(dev, piece->kind)].used -= piece->bytes;
-    dev->account.live_bytes = dev->heaps[DCMI_HEAP_DEVICE].used;
-    dev->account.live_host_bytes = dev->heaps[DCMI_HEAP_HOST].used;
+    heap->used += bytes;
+    return DCMEM_OK;
+}
+
+void
+dcmi_simulated_refund(device *dev, dcmem_kind kind, uint64_t bytes)
+{
+    dev->heaps[dcmi_simulated_heap(dev, kind)].used -= bytes;
+    dcmi_simulated_count_live(dev);
+}
+
+/* Memory that was paid for. */
+static dcmem_result
+map_paid(dcmi_piece *piece, device *dev, const dcmem_acquire *request)
+{
+    if (!dcmi_simulated_map(piece, dev, request))
+        return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for %llu bytes",
+                                   (unsigned long long)request->bytes);
+    bool is_shared = request->flags & DCMEM_ACQUIRE_SHARED;
+    if ((is_shared && !dcmi_simulated_share(piece)) || !dcmi_pieces_add(&dev->live, piece)) {
+        dcmi_simulated_unmap(dev, piece);
+        return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "the file or the record of an extent");
+    }
+    return DCMEM_OK;
 }
 
 static dcmem_result
 acquire_locked(dcmi_piece *out, device *dev, const dcmem_acquire *request)
 {
-    uint64_t room = dcmi_heap_free(&dev->heaps[dcmi_simulated_heap(dev, request->kind)]);
-    if (request->bytes > room) {
-        dev->account.refusals++;
-        return dcmi_simulated_fail(DCMEM_E_NO_MEMORY, "%llu bytes, %llu are free", (unsigned long long)request->bytes,
-                                   (unsigned long long)room);
+    dcmem_result result = dcmi_simulated_pay(dev, request->kind, request->bytes);
+    if (result)
+        return result;
+    result = map_paid(out, dev, request);
+    if (result) {
+        dcmi_simulated_refund(dev, request->kind, request->bytes);
+        return result;
     }
-    dcmi_piece piece;
-    if (!dcmi_simulated_map(&piece, dev, request))
-        return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for %llu bytes",
-                                   (unsigned long long)request->bytes);
-    if (!dcmi_pieces_add(&dev->live, &piece)) {
-        dcmi_simulated_unmap(dev, &piece);
-        return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "the record of an extent");
-    }
-    count_acquired(dev, &piece);
-    *out = piece;
+    dev->account.acquires++;
+    dcmi_simulated_count_live(dev);
     return DCMEM_OK;
 }
 
@@ -100,8 +127,20 @@ void
 dcmi_simulated_end_piece(void *user, const dcmi_piece *piece)
 {
     device *dev = user;
-    count_released(dev, piece);
+    if (piece->flags & (DCMI_PIECE_IMPORTED | DCMI_PIECE_FOREIGN))
+        dev->account.imports--;
+    else
+        dcmi_simulated_refund(dev, piece->kind, piece->bytes);
     dcmi_simulated_unmap(dev, piece);
+}
+
+/* Whether the end of a range at `at` cuts through what cannot be divided. */
+static bool
+is_cut(const device *dev, uint64_t begin, uint64_t bytes, uint64_t at)
+{
+    dcmi_piece piece;
+    bool is_one = dcmi_pieces_find(&piece, &dev->live, at) && (piece.flags & (DCMI_PIECE_IMPORTED | DCMI_PIECE_SHARED));
+    return is_one && (piece.begin < begin || piece.begin + piece.bytes > begin + bytes);
 }
 
 static dcmem_result
@@ -115,7 +154,8 @@ check_release(const device *dev, const dcmem_extent *extent)
     bool is_whole = piece.begin == begin && piece.bytes == bytes;
     if (is_whole)
         return DCMEM_OK;
-    if (!dcmi_simulated_has(dev, DCMEM_SIMULATED_DIVISIBLE) || (piece.flags & DCMI_PIECE_IMPORTED))
+    if (!dcmi_simulated_has(dev, DCMEM_SIMULATED_DIVISIBLE) || is_cut(dev, begin, bytes, begin) ||
+        is_cut(dev, begin, bytes, begin + bytes - 1))
         return dcmi_simulated_fail(DCMEM_E_INTERIOR, "release of %llu bytes of an extent of %llu, not divisible",
                                    (unsigned long long)bytes, (unsigned long long)piece.bytes);
     if (begin % 4096 || bytes % 4096 || !dcmi_pieces_cover(&dev->live, begin, bytes))

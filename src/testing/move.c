@@ -18,7 +18,7 @@ locate(uint8_t **out, uint64_t *together, device *dev, const dcmem_place *place,
     dcmem_result result = dcmi_simulated_enter(dev);
     if (result)
         return result;
-    bool is_live = dcmi_pieces_find(&piece, &dev->live, at);
+    bool is_live = dcmi_simulated_piece_at(&piece, dev, at);
     dcmi_simulated_leave(dev);
     if (!is_live)
         return dcmi_simulated_fail(DCMEM_E_UNKNOWN_ADDRESS, "byte %llu of object 0x%llx is not acquired",

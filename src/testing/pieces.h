@@ -14,6 +14,8 @@ typedef struct dcmi_piece {
     uint8_t *view;   /* where the host sees it, when that is another memory; else NULL */
     dcmem_kind kind;
     uint32_t flags; /* the owner's */
+    int32_t file;   /* the owner's */
+    void *owner;    /* of what it is a part, or NULL */
 } dcmi_piece;
 
 typedef struct dcmi_piece_node dcmi_piece_node;

@@ -3,6 +3,7 @@
 #include "simulated.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PAGE 4096ull
 
@@ -25,24 +26,6 @@ unmap(uint8_t *address, uint64_t bytes)
         munmap(address, whole_pages(bytes));
 }
 
-/* At a multiple of `alignment`: maps more and trims both ends. */
-static uint8_t *
-map_aligned(uint64_t bytes, uint64_t alignment, int protection)
-{
-    bytes = whole_pages(bytes);
-    if (alignment <= PAGE)
-        return map_at(NULL, bytes, protection, 0);
-
-    uint8_t *address = map_at(NULL, bytes + alignment, protection, 0);
-    if (!address)
-        return NULL;
-    uint64_t before = -(uint64_t)(uintptr_t)address & (alignment - 1);
-    if (before > 0)
-        munmap(address, before);
-    munmap(address + before + bytes, alignment - before);
-    return address + before;
-}
-
 /* ---- Lanes: where the memory of a divisible device lies, so that neighbours can become one ---- */
 
 /* A lane is address space of its own, held as long as the device, twice what the device has. */
@@ -52,7 +35,7 @@ lane_of(dcmi_simulated *device, const dcmem_acquire *request)
     dcmi_lane *lane = &device->lanes[request->lane % DCMI_SIMULATED_LANES];
     if (!lane->begin) {
         uint64_t bytes = 2 * whole_pages(device->profile.total_bytes);
-        lane->begin = (uintptr_t)map_aligned(bytes, 1u << 30, PROT_NONE);
+        lane->begin = (uintptr_t)dcmi_host_map_aligned(bytes, 1u << 30, PROT_NONE);
         lane->end = lane->begin ? lane->begin + bytes : 0;
     }
     return lane;
@@ -90,7 +73,7 @@ map_in_lane(dcmi_simulated *device, const dcmem_acquire *request, uint64_t align
     if (!is_free(device, lane, at, bytes))
         at = first_hole(device, lane, bytes, alignment);
     if (!at) /* crowded by alignments: then apart from its neighbours */
-        return map_aligned(bytes, alignment, protection);
+        return dcmi_host_map_aligned(bytes, alignment, protection);
     lane->used = at + bytes - lane->begin;
     return map_at((uint8_t *)(uintptr_t)at, bytes, protection, MAP_FIXED);
 }
@@ -122,7 +105,7 @@ map_face(dcmi_simulated *device, const dcmem_acquire *request, uint64_t alignmen
 {
     if (dcmi_simulated_has(device, DCMEM_SIMULATED_DIVISIBLE))
         return map_in_lane(device, request, alignment, protection);
-    return map_aligned(request->bytes, alignment, protection);
+    return dcmi_host_map_aligned(request->bytes, alignment, protection);
 }
 
 /* The lane keeps its address space. */
@@ -157,8 +140,8 @@ is_open_to_host(const dcmi_simulated *device, dcmem_kind kind)
     return dcmi_simulated_has(device, DCMEM_SIMULATED_UNIFIED) || is_host_kind(kind);
 }
 
-static bool
-has_view(const dcmi_simulated *device, dcmem_kind kind)
+bool
+dcmi_simulated_has_view(const dcmi_simulated *device, dcmem_kind kind)
 {
     bool is_reachable = is_open_to_host(device, kind) || kind == DCMEM_KIND_HOST_VISIBLE;
     return dcmi_simulated_has(device, DCMEM_SIMULATED_NON_COHERENT) && is_reachable && !is_host_kind(kind);
@@ -169,6 +152,9 @@ dcmi_simulated_host(const dcmi_simulated *device, const dcmi_piece *piece, bool 
 {
     if (piece->flags & DCMI_PIECE_IMPORTED)
         return piece->memory;
+    bool is_page = piece->owner != NULL;
+    if (is_page && dcmi_simulated_has(device, DCMEM_SIMULATED_UNIFIED))
+        return (uint8_t *)(uintptr_t)piece->begin;
     if (!is_open_to_host(device, piece->kind) && !(is_mapped && piece->kind == DCMEM_KIND_HOST_VISIBLE))
         return NULL;
     return piece->view ? piece->view : piece->memory;
@@ -198,7 +184,7 @@ map_closed(dcmi_piece *piece, dcmi_simulated *device, const dcmem_acquire *reque
     if (!face)
         return;
     piece->begin = (uintptr_t)face;
-    piece->memory = map_aligned(piece->bytes, PAGE, PROT_READ | PROT_WRITE);
+    piece->memory = dcmi_host_map_aligned(piece->bytes, PAGE, PROT_READ | PROT_WRITE);
 }
 
 /* Names the piece by a number. */
@@ -206,7 +192,7 @@ static void
 map_numbered(dcmi_piece *piece, dcmi_simulated *device, uint64_t alignment)
 {
     piece->begin = dcmi_simulated_number(device, piece->bytes, alignment);
-    piece->memory = map_aligned(piece->bytes, alignment, PROT_READ | PROT_WRITE);
+    piece->memory = dcmi_host_map_aligned(piece->bytes, alignment, PROT_READ | PROT_WRITE);
 }
 
 bool
@@ -217,7 +203,7 @@ dcmi_simulated_map(dcmi_piece *out, dcmi_simulated *device, const dcmem_acquire 
         alignment = request->alignment;
 
     dcmi_piece piece = {.bytes = request->bytes, .kind = request->kind};
-    bool is_two = has_view(device, piece.kind);
+    bool is_two = dcmi_simulated_has_view(device, piece.kind);
     if (!dcmi_simulated_has(device, DCMEM_SIMULATED_ADDRESSED))
         map_numbered(&piece, device, alignment);
     else if (is_open_to_host(device, piece.kind) && !is_two)
@@ -225,7 +211,7 @@ dcmi_simulated_map(dcmi_piece *out, dcmi_simulated *device, const dcmem_acquire 
     else
         map_closed(&piece, device, request, alignment);
     if (piece.memory && is_two)
-        piece.view = map_aligned(piece.bytes, alignment, PROT_READ | PROT_WRITE);
+        piece.view = dcmi_host_map_aligned(piece.bytes, alignment, PROT_READ | PROT_WRITE);
 
     if (!piece.memory || (is_two && !piece.view)) {
         dcmi_simulated_unmap(device, &piece);
@@ -233,6 +219,17 @@ dcmi_simulated_map(dcmi_piece *out, dcmi_simulated *device, const dcmem_acquire 
     }
     *out = piece;
     return true;
+}
+
+bool
+dcmi_simulated_share(dcmi_piece *piece)
+{
+    int file = dcmi_host_file(piece->bytes);
+    if (file < 0)
+        return false;
+    piece->file = file;
+    piece->flags |= DCMI_PIECE_SHARED;
+    return dcmi_host_map_file(piece->memory, piece->bytes, file, 0) != NULL;
 }
 
 void
@@ -248,4 +245,6 @@ dcmi_simulated_unmap(const dcmi_simulated *device, const dcmi_piece *piece)
             unmap(piece->memory, piece->bytes);
     }
     unmap(piece->view, piece->bytes);
+    if (piece->flags & DCMI_PIECE_SHARED)
+        close(piece->file);
 }

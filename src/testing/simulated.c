@@ -2,6 +2,7 @@
 #include "simulated.h"
 
 #include "host.h"
+#include "page.h"
 #include "queue.h"
 
 #include <stdarg.h>
@@ -9,10 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DEVICES  64u
+#define MAX_DEVICES  DCMI_SIMULATED_DEVICES
 #define FIRST_NUMBER (1ull << 48) /* above every address, so that numbers and addresses never meet */
-
-#define GROUPS (DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | DCMEM_CAP_IMPORT)
 
 typedef dcmi_simulated device;
 
@@ -105,14 +104,15 @@ simulated_close(void *handle)
 {
     device *dev = handle;
     pthread_mutex_lock(&dev->lock);
-    dev->open_count--;
+    if (--dev->open_count == 0)
+        memset(dev->enabled, 0, sizeof dev->enabled);
     dcmi_simulated_leave(dev);
 }
 
 static uint64_t
 capabilities_of(const device *dev)
 {
-    uint64_t capabilities = GROUPS & ~dev->profile.without;
+    uint64_t capabilities = DCMEM_CAP_GROUPS & ~dev->profile.without;
     if (dcmi_simulated_has(dev, DCMEM_SIMULATED_UNIFIED))
         capabilities |= DCMEM_CAP_UNIFIED;
     if (dcmi_simulated_has(dev, DCMEM_SIMULATED_DIVISIBLE))
@@ -178,7 +178,7 @@ static const dcmem_backend table = {
     .size = sizeof(dcmem_backend),
     .contract = DCMEM_BACKEND_CONTRACT,
     .name = "simulated",
-    .capabilities = GROUPS,
+    .capabilities = DCMEM_CAP_GROUPS,
     .count = simulated_count,
     .open = simulated_open,
     .close = simulated_close,
@@ -198,12 +198,25 @@ static const dcmem_backend table = {
     .queue_mark = dcmi_simulated_queue_mark,
     .queue_completed = dcmi_simulated_queue_completed,
     .queue_wait = dcmi_simulated_queue_wait,
+    .reserve = dcmi_simulated_reserve,
+    .unreserve = dcmi_simulated_unreserve,
+    .page_create = dcmi_simulated_page_create,
+    .page_destroy = dcmi_simulated_page_destroy,
+    .page_map = dcmi_simulated_page_map,
+    .page_unmap = dcmi_simulated_page_unmap,
+    .peer_can = dcmi_simulated_peer_can,
+    .peer_enable = dcmi_simulated_peer_enable,
+    .peer_disable = dcmi_simulated_peer_disable,
+    .peer_copy = dcmi_simulated_peer_copy,
     .import_host = dcmi_simulated_import_host,
+    .ipc_export = dcmi_simulated_ipc_export,
+    .ipc_import = dcmi_simulated_ipc_import,
 };
 
 static void
-init_device(device *dev, dcmi_clock *clock, const dcmem_simulated_profile *completed, uint32_t index)
+init_device(simulated_backend *all, const dcmem_simulated_profile *completed, uint32_t index)
 {
+    device *dev = &all->devices[index];
     pthread_mutex_init(&dev->lock, NULL);
     dev->profile = *completed;
     snprintf(dev->name, sizeof dev->name, "%s", completed->name);
@@ -214,10 +227,14 @@ init_device(device *dev, dcmi_clock *clock, const dcmem_simulated_profile *compl
     dev->next_number = FIRST_NUMBER;
     dev->heaps[DCMI_HEAP_DEVICE] = (dcmi_heap_state){completed->total_bytes, completed->available_bytes, 0};
     dev->heaps[DCMI_HEAP_HOST] = (dcmi_heap_state){completed->host_bytes, completed->host_bytes, 0};
-    dev->clock = clock;
+    dev->devices = all->devices;
+    dev->device_count = all->count;
+    dev->clock = &all->clock;
     dev->links[DCMI_LINK_TO_DEVICE].rate = completed->to_device;
     dev->links[DCMI_LINK_TO_HOST].rate = completed->to_host;
     dev->links[DCMI_LINK_WITHIN].rate = completed->within;
+    dev->links[DCMI_LINK_FROM_PEER].rate = completed->peer;
+    dev->links[DCMI_LINK_TO_PEER].rate = completed->peer;
 }
 
 /* What one device has, another may be without: each tells its own in its info. What none has is not in the table. */
@@ -256,7 +273,7 @@ dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profi
     all->count = count;
     dcmi_clock_init(&all->clock);
     for (uint32_t i = 0; i < count; i++)
-        init_device(&all->devices[i], &all->clock, &completed[i], i);
+        init_device(all, &completed[i], i);
     fit_table(all);
     *out = &all->table;
     return DCMEM_OK;
@@ -286,7 +303,8 @@ dcmi_simulated_of(const dcmem_backend *backend, uint32_t index)
 static bool
 end_device(device *dev)
 {
-    bool had_queue = dcmi_queues_end(dev), had_leak = had_queue || dev->live.count > 0;
+    bool had_queue = dcmi_queues_end(dev), had_page = dcmi_pages_end(dev);
+    bool had_leak = had_queue || had_page || dev->live.count > 0;
     dcmi_pieces_clear(&dev->live, dcmi_simulated_end_piece, dev);
     dcmi_simulated_close_lanes(dev);
     pthread_mutex_destroy(&dev->lock);
@@ -310,7 +328,7 @@ dcmem_simulated_destroy(dcmem_backend *backend)
         leaks += end_device(&all->devices[i]);
     dcmi_clock_fini(&all->clock);
     free(all);
-    return leaks ? dcmi_simulated_fail(DCMEM_E_LEAKED, "memory or queues of %u devices were still acquired", leaks)
+    return leaks ? dcmi_simulated_fail(DCMEM_E_LEAKED, "memory or queues of %u devices were still there", leaks)
                  : DCMEM_OK;
 }
 

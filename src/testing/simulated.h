@@ -19,10 +19,13 @@
 
 #include <pthread.h>
 
-#define DCMI_SIMULATED_LANES 16u
+#define DCMI_SIMULATED_LANES   16u
+#define DCMI_SIMULATED_DEVICES 64u
 
-/* Of a piece: the memory is the caller's. */
-#define DCMI_PIECE_IMPORTED 1u
+/* Of a piece. */
+#define DCMI_PIECE_IMPORTED 1u /* the memory is the caller's */
+#define DCMI_PIECE_SHARED   2u /* the memory is that of piece.file, never divided */
+#define DCMI_PIECE_FOREIGN  4u /* and another device's, perhaps in another process */
 
 enum dcmi_heap { DCMI_HEAP_DEVICE, DCMI_HEAP_HOST, DCMI_HEAP_COUNT };
 
@@ -49,10 +52,16 @@ typedef struct dcmi_simulated {
     bool is_lost;
     dcmi_heap_state heaps[DCMI_HEAP_COUNT];
     dcmi_pieces live;
+    dcmi_pieces reserved;    /* VIRTUAL, by page.c */
+    dcmi_pieces mapped;      /* the same */
+    struct dcmi_page *pages; /* the same */
     uint64_t next_number;
     dcmi_lane lanes[DCMI_SIMULATED_LANES];
     dcmem_simulated_account account;
-    dcmi_clock *clock; /* of the backend */
+    struct dcmi_simulated *devices; /* of the backend, this one among them */
+    uint32_t device_count;
+    uint32_t enabled[DCMI_SIMULATED_DEVICES]; /* how many times, as peers */
+    dcmi_clock *clock;                        /* of the backend */
     dcmi_link links[DCMI_LINK_COUNT];
 } dcmi_simulated;
 
@@ -102,6 +111,12 @@ enum dcmi_heap dcmi_simulated_heap(const dcmi_simulated *device, dcmem_kind kind
 /* Where the host touches a piece, mapped or not: NULL where it cannot. `is_mapped`: it asked for a mapping. */
 uint8_t *dcmi_simulated_host(const dcmi_simulated *device, const dcmi_piece *piece, bool is_mapped);
 
+/* Whether what the host sees of such memory is another memory. */
+bool dcmi_simulated_has_view(const dcmi_simulated *device, dcmem_kind kind);
+
+/* Puts a file in the place of a new piece's memory. False when there is none; end the piece as any other then. */
+bool dcmi_simulated_share(dcmi_piece *piece);
+
 /* Maps what a request needs. The lock must be held. False, with nothing left behind, when there is no address space. */
 bool dcmi_simulated_map(dcmi_piece *out, dcmi_simulated *device, const dcmem_acquire *request);
 void dcmi_simulated_unmap(const dcmi_simulated *device, const dcmi_piece *piece);
@@ -117,6 +132,17 @@ dcmi_heap_free(const dcmi_heap_state *heap)
 {
     return heap->available > heap->used ? heap->available - heap->used : 0;
 }
+
+/* The piece of memory, or of a mapped page, that holds `at`. The lock must be held. */
+bool dcmi_simulated_piece_at(dcmi_piece *out, const dcmi_simulated *device, uint64_t at);
+
+/* Whether there can be memory of that kind and size: DCMEM_E_UNSUPPORTED, DCMEM_E_TOO_LARGE. */
+dcmem_result dcmi_simulated_check_size(const dcmi_simulated *device, dcmem_kind kind, uint64_t bytes);
+
+/* Take bytes from what is available, to the byte, and give them back. The lock must be held. */
+dcmem_result dcmi_simulated_pay(dcmi_simulated *device, dcmem_kind kind, uint64_t bytes);
+void dcmi_simulated_count_live(dcmi_simulated *device); /* after what was paid has come about */
+void dcmi_simulated_refund(dcmi_simulated *device, dcmem_kind kind, uint64_t bytes);
 
 dcmem_extent dcmi_simulated_extent(const dcmi_simulated *device, const dcmi_piece *piece);
 
@@ -138,6 +164,15 @@ dcmem_result dcmi_simulated_acquire(dcmem_extent *out, void *handle, const dcmem
 dcmem_result dcmi_simulated_release(void *handle, const dcmem_call *call, const dcmem_extent *extent);
 dcmem_result dcmi_simulated_import_host(dcmem_extent *out, void *handle, const dcmem_call *call, void *host,
                                         uint64_t bytes);
+dcmem_result dcmi_simulated_peer_can(bool *out, void *handle, void *peer_handle);
+dcmem_result dcmi_simulated_peer_enable(void *handle, void *peer_handle);
+dcmem_result dcmi_simulated_peer_disable(void *handle, void *peer_handle);
+dcmem_result dcmi_simulated_peer_copy(void *handle, const dcmem_call *call, const dcmem_place *to, void *peer_handle,
+                                      const dcmem_place *from, uint64_t bytes);
+dcmem_result dcmi_simulated_ipc_export(dcmem_ipc_handle *out, void *handle, const dcmem_call *call,
+                                       const dcmem_extent *extent);
+dcmem_result dcmi_simulated_ipc_import(dcmem_extent *out, void *handle, const dcmem_call *call,
+                                       const dcmem_ipc_handle *from);
 dcmem_result dcmi_simulated_copy(void *handle, const dcmem_call *call, const dcmem_place *to, const dcmem_place *from,
                                  uint64_t bytes);
 dcmem_result dcmi_simulated_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_t bytes,

@@ -412,8 +412,12 @@ contract_every_extent_is_the_host_s(contract_device *device)
         EXPECT(extent.host != NULL);
         for (uint64_t i = 0; i < 64 * KIB; i++)
             ((unsigned char *)extent.host)[i] = byte_at(1, i);
+        if (device->info.flush_bytes)
+            EXPECT_OK(device->backend->flush(device->handle, on_behalf(), &extent, 0, 64 * KIB));
         EXPECT_PATTERN(device, &extent, 0, 64 * KIB, 1);
         write_pattern(device, &extent, 100, 1000, 2);
+        if (device->info.flush_bytes)
+            EXPECT_OK(device->backend->invalidate(device->handle, on_behalf(), &extent, 0, 64 * KIB));
         EXPECT_EQ(((unsigned char *)extent.host)[100], byte_at(2, 0));
         EXPECT_EQ(((unsigned char *)extent.host)[1099], byte_at(2, 999));
         release(device, &extent);

@@ -53,19 +53,37 @@ OPENCL(1)
     CONTRACT_TESTS(simulated_##device, simulated_##device)
 DCMEM_SIMULATED_DEVICES(SIMULATED)
 
-/* A device whose memory the host maps, but sees only after flush and invalidate. */
+/* Devices like no preset, two of each so that they can be peers. */
 static contract_subject
-non_coherent(void)
+own_device(dcmem_backend **backend, dcmem_simulated_device like, uint32_t flags, uint64_t granularity)
 {
-    static dcmem_backend *backend;
-    dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_DISCRETE);
-    profile.flags |= DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_NON_COHERENT;
+    dcmem_simulated_profile profile = dcmem_simulated_profile_of(like);
+    profile.flags |= flags;
     profile.kinds = 0;
-    if (!backend)
-        EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
-    return subject_of(backend, 0);
+    profile.granularity = granularity;
+    profile.page_bytes = 0;
+    profile.peer = (dcmem_simulated_link){1000000000, 1000};
+    const dcmem_simulated_profile both[] = {profile, profile};
+    if (!*backend)
+        EXPECT_OK(dcmem_simulated_create(backend, both, 2));
+    return subject_of(*backend, 0);
 }
-CONTRACT_TESTS(simulated_non_coherent, non_coherent)
+
+#define OWN_DEVICE(name, like, flags, granularity)                                                                     \
+    static contract_subject name(void)                                                                                 \
+    {                                                                                                                  \
+        static dcmem_backend *backend;                                                                                 \
+        return own_device(&backend, DCMEM_SIMULATED_DEVICE_##like, flags, granularity);                                \
+    }                                                                                                                  \
+    CONTRACT_TESTS(simulated_##name, name)
+
+/* Memory that the host maps, but sees only after flush and invalidate. */
+OWN_DEVICE(non_coherent, DISCRETE, DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_NON_COHERENT, 65536)
+OWN_DEVICE(non_coherent_objects, UNIFIED, DCMEM_SIMULATED_NON_COHERENT, 4096)
+OWN_DEVICE(non_coherent_addresses, UNIFIED, DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_NON_COHERENT, 4096)
+OWN_DEVICE(divisible_gpu, DATACENTRE, DCMEM_SIMULATED_DIVISIBLE, 4096)
+OWN_DEVICE(fine_grained, UNIFIED, 0, 256)
+OWN_DEVICE(pair, DATACENTRE, 0, 2 << 20)
 
 /* ---- A fake before the CPU ---- */
 

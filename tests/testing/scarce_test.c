@@ -5,6 +5,7 @@
 #include <dcmem/testing.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define KIB 1024ull
 #define MIB (1024ull * 1024)
@@ -190,6 +191,78 @@ TEST(queue__needs_memory_for_itself_and_its_work)
     EXPECT_OK(backend->release(it.device, &someone, &it.extent));
     backend->close(it.device);
     EXPECT_OK(dcmem_simulated_destroy(backend));
+}
+
+static dcmem_result
+use_pages(void *user)
+{
+    rig *it = user;
+    const dcmem_backend *backend = it->backend;
+    uint64_t address = 0, page = 0;
+    dcmem_result result = backend->reserve(&address, it->device, 4 * MIB, 4 * MIB);
+    if (result)
+        return result;
+    result = backend->page_create(&page, it->device, &someone, 2 * MIB, DCMEM_KIND_HOST_VISIBLE);
+    if (result)
+        goto undo_reserve;
+    result = backend->page_map(it->device, &someone, address, page, 0, 2 * MIB);
+    if (!result)
+        EXPECT_OK(backend->page_unmap(it->device, &someone, address, 2 * MIB));
+    EXPECT_OK(backend->page_destroy(it->device, &someone, page));
+undo_reserve:
+    EXPECT_OK(backend->unreserve(it->device, address, 4 * MIB));
+    return result;
+}
+
+static dcmem_result
+use_shares(void *user)
+{
+    rig *it = user;
+    dcmem_extent import;
+    dcmem_ipc_handle handle;
+    dcmem_result result = acquire(it);
+    if (result)
+        return result;
+    result = it->backend->ipc_export(&handle, it->device, &someone, &it->extent);
+    if (result)
+        goto undo_acquire;
+    result = it->backend->ipc_import(&import, it->device, &someone, &handle);
+    if (!result)
+        EXPECT_OK(it->backend->release(it->device, &someone, &import));
+    close(handle.fd);
+undo_acquire:
+    EXPECT_OK(it->backend->release(it->device, &someone, &it->extent));
+    return result;
+}
+
+TEST(pages_and_shares__need_address_space_files_and_records)
+{
+    static const uint32_t flags[] = {
+        DCMEM_SIMULATED_HOST_VISIBLE,
+        DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_ADDRESSED,
+        DCMEM_SIMULATED_HOST_VISIBLE | DCMEM_SIMULATED_NON_COHERENT,
+        DCMEM_SIMULATED_UNIFIED,
+        DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_NON_COHERENT,
+        DCMEM_SIMULATED_UNIFIED | DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_DIVISIBLE,
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        dcmem_simulated_profile profile = {
+            .size = sizeof profile, .flags = flags[i], .total_bytes = 64 * MIB, .page_bytes = 2 * MIB};
+        dcmem_simulated_account account = {.size = sizeof account};
+        dcmem_open options = {.size = sizeof options, .numa_node = -1};
+        dcmem_backend *backend;
+        EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
+        rig it = {.backend = backend, .request = {.bytes = 64 * KIB, .flags = DCMEM_ACQUIRE_SHARED}};
+        EXPECT_OK(backend->open(&it.device, backend, &options));
+        refuse_each(use_pages, &it, 4);
+        refuse_each(use_shares, &it, 8);
+        EXPECT_OK(dcmem_simulated_account_of(&account, backend, 0));
+        EXPECT_EQ(account.live_bytes, 0);
+        EXPECT_EQ(account.imports, 0);
+        EXPECT_EQ(account.reserved_bytes, 0);
+        backend->close(it.device);
+        EXPECT_OK(dcmem_simulated_destroy(backend));
+    }
 }
 
 /* ---- Fakes ---- */
