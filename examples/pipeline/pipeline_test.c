@@ -1,6 +1,6 @@
 /* pipeline_test.c: the pipeline on devices of every kind, each of its failures included. cmocka runs it.
  *
- * Linked with -Wl,--wrap=malloc,--wrap=dcmem_buffer_create, so that these fail in sweeps, too. */
+ * Linked with -Wl,--wrap=malloc, so that it fails in sweeps, too. */
 #include "pipeline.h"
 #include "reference.h"
 
@@ -27,15 +27,11 @@ fail_test(void *user, const char *file, int line, const char *message)
 
 /* ---- What else can fail ----
  *
- * A sweep fails the driver's calls. The program also asks the C library for memory, and dcmem for buffers, which come
- * from memory that dcmem holds already more often than from the driver: the linker leads both through here. */
+ * A sweep fails the driver's calls. The program also asks the C library for memory, which the linker leads through
+ * here, and dcmem for things that it often does without the driver, such as a buffer from memory that it holds. */
 
 void *__real_malloc(size_t bytes);
 void *__wrap_malloc(size_t bytes);
-dcmem_result __real_dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes,
-                                        const dcmem_buffer_options *options);
-dcmem_result __wrap_dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes,
-                                        const dcmem_buffer_options *options);
 
 /* Fresh memory never holds what one might hope for. */
 void *
@@ -45,13 +41,15 @@ __wrap_malloc(size_t bytes)
     return memory ? memset(memory, 0xA5, bytes) : NULL;
 }
 
-dcmem_result
-__wrap_dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes,
-                           const dcmem_buffer_options *options)
+/* Asked before each call to dcmem. */
+static dcmem_result
+gate(void *user, const dcmem_gate_call *call)
 {
-    if (dcmem_sweep_point("buffer"))
-        return dcmem_backend_fail(DCMEM_E_NO_MEMORY, "test", 0, "no memory for this buffer");
-    return __real_dcmem_buffer_create(out, manager, bytes, options);
+    (void)user;
+    const char *name = dcmem_gate_operation_name(call->operation);
+    if (call->result == DCMEM_OK || !dcmem_sweep_point(name))
+        return DCMEM_OK; /* it cannot fail, or not now */
+    return dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, "test", 0, "%s was made to fail", name);
 }
 
 /* ---- Devices, and kernels on them ---- */
@@ -235,6 +233,12 @@ forget_all(album *it)
 }
 
 static dcmem_result
+setup(dcmem_sweep_run *run)
+{
+    return dcmem_manager_set_gate(run->manager, gate, NULL);
+}
+
+static dcmem_result
 act(dcmem_sweep_run *run)
 {
     return develop_all(run->user, run->manager);
@@ -276,6 +280,7 @@ sweep(album *it, dcmem_result injected)
     dcmem_sweep_report report = {.size = sizeof report};
     const dcmem_sweep all = {.size = sizeof all,
                              .user = it,
+                             .setup = setup,
                              .act = act,
                              .check = check,
                              .teardown = teardown,
