@@ -219,6 +219,24 @@ TEST(ladder__memory_in_8_idle_threads_magazines_is_had_when_it_is_needed)
     reclaim_from(8);
 }
 
+TEST(ladder__what_fits_in_another_threads_magazine_is_had_without_the_driver)
+{
+    test_device it = device_open(KEPT * KEPT_BYTES, NULL);
+    pthread_barrier_t barrier;
+    pthread_barrier_init(&barrier, NULL, 2);
+    holder other = {.manager = it.manager, .barrier = &barrier};
+    EXPECT_EQ(pthread_create(&other.thread, NULL, hold, &other), 0);
+    pthread_barrier_wait(&barrier);
+    dcmem_simulated_account before = account_of(&it);
+    release(it.manager, allocate(it.manager, KEPT_BYTES));
+    EXPECT_EQ(account_of(&it).acquires, before.acquires);
+    EXPECT_EQ(account_of(&it).releases, before.releases);
+    pthread_barrier_wait(&barrier);
+    pthread_join(other.thread, NULL);
+    pthread_barrier_destroy(&barrier);
+    device_close(&it);
+}
+
 /* ---- The callback ---- */
 
 typedef struct caller {
