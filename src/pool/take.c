@@ -647,7 +647,7 @@ dcmi_pool_resize(dcmi_pool *pool, uint64_t address, uint64_t bytes, unsigned hol
     unsigned class;
     _Atomic uint16_t *live = mark_of(pool, address, &class);
     if (!live)
-        return; /* COVER: the block must be given back in the same instant */
+        return;
     bool is_direct = class == DCMI_CLASS_NONE;
     unsigned shift = is_direct ? 0 : pool->table.classes[class].slack_shift;
     uint64_t capacity = capacity_of(pool, address, class);

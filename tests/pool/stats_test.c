@@ -1,5 +1,6 @@
 /* stats_test.c: the figures of a pool against a model that books every operation. */
 #include "kit.h"
+#include "pool/pool.h"
 
 #define LIVE 400u
 
@@ -484,4 +485,19 @@ TEST(stats__a_request_that_changes_inside_its_block_is_seen)
     expect_reallocation_is_seen(4100, 4200);              /* the other way */
     expect_reallocation_is_seen(100 * KIB - 2, 99 * KIB); /* of whole pages, told in units of 2 */
     expect_reallocation_is_seen(GIB + 100, GIB + 1000);   /* of no class */
+}
+
+TEST(stats__a_block_that_is_another_holders_or_nobodys_is_not_resized)
+{
+    dcmem_manager *manager = cpu_manager(NULL);
+    dcmi_pool *pool = dcmi_pool_resolve(manager);
+    char *block = allocate(manager, 5000);
+    dcmi_pool_resize(pool, (uintptr_t)block, 4700, DCMI_HOLDER_LIBRARY);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, 5000);
+    release(manager, block);
+    dcmi_pool_resize(pool, (uintptr_t)block, 4700, DCMI_HOLDER_CALLER);
+    dcmi_pool_resize(pool, (uintptr_t)block + 1, 4700, DCMI_HOLDER_CALLER);
+    dcmi_pool_resize(pool, (uintptr_t)manager, 4700, DCMI_HOLDER_CALLER);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, 0);
+    manager_end(manager);
 }
