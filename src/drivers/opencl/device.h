@@ -5,6 +5,7 @@
 #ifndef DCMI_OPENCL_DEVICE_H
 #define DCMI_OPENCL_DEVICE_H
 
+#include "base/lock.h"
 #include "drivers/opencl/card.h"
 
 #define DCMI_CL_ALIGNMENT 4096u /* of all that is acquired, and what sizes are multiples of */
@@ -21,8 +22,11 @@ typedef struct dcmi_cl_device {
     dcmi_cl_card *card;
     dcmi_cl_card own_card; /* of a caller's device that is nobody else's */
     cl_context context;
-    cl_command_queue queue; /* in order; blocking work of any thread */
-    bool is_lent;           /* context and, if lends_queue, queue are the caller's */
+    cl_command_queue queue; /* in order; blocking work of any thread, one at a time: see `turn` */
+    /* Held from a command's entry into `queue` to its end. The queue would run one after the other anyway, and not
+     * every driver bears two threads in one queue (PoCL 3.1's basic device waits for itself for ever). */
+    dcmi_lock turn;
+    bool is_lent; /* context and, if lends_queue, queue are the caller's */
     bool lends_queue;
     uint32_t device_count; /* in the context */
     uint32_t position;     /* of this one */
@@ -84,8 +88,9 @@ char *dcmi_cl_host_of(const dcmem_place *place);
 /* The same by the host itself, of places that it can touch. */
 void dcmi_cl_host_fill(char *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes);
 
-dcmem_result dcmi_cl_map(void **out, dcmi_cl_device *device, const dcmi_cl_piece *piece, uint64_t offset,
-                         uint64_t bytes, uint32_t flags);
-dcmem_result dcmi_cl_unmap(dcmi_cl_device *device, const dcmi_cl_piece *piece, void *host);
+/* Blocking, by the device's own queue. Flags as in the contract. */
+dcmem_result dcmi_cl_map(void **out, dcmi_cl_device *device, cl_mem mem, uint64_t offset, uint64_t bytes,
+                         uint32_t flags);
+dcmem_result dcmi_cl_unmap(dcmi_cl_device *device, cl_mem mem, void *host);
 
 #endif

@@ -135,26 +135,17 @@ address_of(const dcmi_cl_device *device, cl_mem mem)
     return addresses[device->position];
 }
 
-static dcmem_result
-map_for_good(void **out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes)
-{
-    cl_int code = CL_SUCCESS;
-    void *host = dcmi_cl.clEnqueueMapBuffer(device->queue, mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL,
-                                            NULL, &code);
-    if (code)
-        return dcmi_cl_fail(code, "%llu bytes could not be mapped", (unsigned long long)bytes);
-    *out = host;
-    return DCMEM_OK;
-}
-
 /* Makes the driver get the memory: whatever it puts off, a command that writes cannot do without. */
 static dcmem_result
 use_first(dcmi_cl_device *device, cl_mem mem)
 {
-    const char zero = 0;
+    const char zero = 0, *const what = "the first use of a buffer";
     cl_event event = NULL;
+    dcmi_lock_take(&device->turn);
     cl_int code = dcmi_cl.clEnqueueFillBuffer(device->queue, mem, &zero, 1, 0, 1, 0, NULL, &event);
-    return code ? dcmi_cl_fail(code, "the first use of a buffer") : dcmi_cl_finish(event, "the first use of a buffer");
+    dcmem_result result = code ? dcmi_cl_fail(code, "%s", what) : dcmi_cl_finish(event, what);
+    dcmi_lock_drop(&device->turn);
+    return result;
 }
 
 /* What a buffer must be aligned by: where the host or a kernel sees it. */
@@ -167,7 +158,9 @@ static dcmem_result
 see(sight *out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes, bool is_pinned)
 {
     sight seen = {0};
-    dcmem_result result = is_pinned ? map_for_good(&seen.host, device, mem, bytes) : use_first(device, mem);
+    dcmem_result result = is_pinned
+                              ? dcmi_cl_map(&seen.host, device, mem, 0, bytes, DCMEM_MAP_READ_BIT | DCMEM_MAP_WRITE_BIT)
+                              : use_first(device, mem);
     if (result)
         return result;
     if (!is_pinned)
@@ -179,11 +172,7 @@ see(sight *out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes, bool is_pinn
 static dcmem_result
 unsee(dcmi_cl_device *device, cl_mem mem, const sight *seen)
 {
-    cl_event event = NULL;
-    if (!seen->host)
-        return DCMEM_OK;
-    cl_int code = dcmi_cl.clEnqueueUnmapMemObject(device->queue, mem, seen->host, 0, NULL, &event);
-    return code ? dcmi_cl_fail(code, "a buffer could not be unmapped") : dcmi_cl_finish(event, "the end of a map");
+    return seen->host ? dcmi_cl_unmap(device, mem, seen->host) : DCMEM_OK;
 }
 
 /* How far behind an aligned place it lies. */
@@ -454,9 +443,9 @@ dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent)
     /* The last that the device wrote must reach its owner. */
     if (piece->source == DCMI_CL_IMPORTED && !piece->host) {
         void *host;
-        result = dcmi_cl_map(&host, device, piece, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
+        result = dcmi_cl_map(&host, device, piece->mem, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
         if (!result)
-            result = dcmi_cl_unmap(device, piece, host);
+            result = dcmi_cl_unmap(device, piece->mem, host);
     }
     dcmem_detail why = dcmi_detail_save();
     dcmem_result released = release_buffer(piece->buffer);

@@ -101,16 +101,13 @@ map_flags(uint32_t flags)
 }
 
 dcmem_result
-dcmi_cl_map(void **out, dcmi_cl_device *device, const dcmi_cl_piece *piece, uint64_t offset, uint64_t bytes,
-            uint32_t flags)
+dcmi_cl_map(void **out, dcmi_cl_device *device, cl_mem mem, uint64_t offset, uint64_t bytes, uint32_t flags)
 {
     cl_int code = CL_SUCCESS;
-    if (piece->host) {
-        *out = (char *)piece->host + offset;
-        return DCMEM_OK;
-    }
-    void *host = dcmi_cl.clEnqueueMapBuffer(device->queue, piece->mem, CL_TRUE, map_flags(flags), offset, bytes, 0,
-                                            NULL, NULL, &code);
+    dcmi_lock_take(&device->turn);
+    void *host =
+        dcmi_cl.clEnqueueMapBuffer(device->queue, mem, CL_TRUE, map_flags(flags), offset, bytes, 0, NULL, NULL, &code);
+    dcmi_lock_drop(&device->turn);
     if (code)
         return dcmi_cl_fail(code, "a map of %llu bytes", (unsigned long long)bytes);
     *out = host;
@@ -118,11 +115,12 @@ dcmi_cl_map(void **out, dcmi_cl_device *device, const dcmi_cl_piece *piece, uint
 }
 
 dcmem_result
-dcmi_cl_unmap(dcmi_cl_device *device, const dcmi_cl_piece *piece, void *host)
+dcmi_cl_unmap(dcmi_cl_device *device, cl_mem mem, void *host)
 {
     cl_event event = NULL;
-    if (piece->host)
-        return DCMEM_OK;
-    cl_int code = dcmi_cl.clEnqueueUnmapMemObject(device->queue, piece->mem, host, 0, NULL, &event);
-    return code ? dcmi_cl_fail(code, "the end of a map") : dcmi_cl_finish(event, "the end of a map");
+    dcmi_lock_take(&device->turn);
+    cl_int code = dcmi_cl.clEnqueueUnmapMemObject(device->queue, mem, host, 0, NULL, &event);
+    dcmem_result result = code ? dcmi_cl_fail(code, "the end of a map") : dcmi_cl_finish(event, "the end of a map");
+    dcmi_lock_drop(&device->turn);
+    return result;
 }

@@ -238,10 +238,10 @@ visit(dcmi_cl_device *device, const dcmem_extent *extent, uint64_t offset, uint6
 {
     void *host;
     const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
-    if (device->card->is_coherent)
+    if (device->card->is_coherent || piece->host)
         return DCMEM_OK;
-    dcmem_result result = dcmi_cl_map(&host, device, piece, offset, bytes, flags);
-    return result ? result : dcmi_cl_unmap(device, piece, host);
+    dcmem_result result = dcmi_cl_map(&host, device, piece->mem, offset, bytes, flags);
+    return result ? result : dcmi_cl_unmap(device, piece->mem, host);
 }
 
 /* What was written into imported memory must reach its owner, who reads it with no map. */
@@ -262,9 +262,11 @@ copy_now(dcmi_cl_device *device, const dcmem_place *to, const dcmem_place *from,
         memcpy(to_host, from_host, bytes);
         return DCMEM_OK;
     }
+    dcmi_lock_take(&device->turn);
     dcmem_result result = dcmi_cl_copy(&event, device->queue, to, from, bytes);
     if (!result)
         result = dcmi_cl_finish(event, "a copy");
+    dcmi_lock_drop(&device->turn);
     return result ? result : show(device, to, bytes);
 }
 
@@ -287,9 +289,11 @@ opencl_fill(void *handle, const dcmem_call *call, const dcmem_place *to, uint64_
         dcmi_cl_host_fill(host, bytes, pattern, pattern_bytes);
         return DCMEM_OK;
     }
+    dcmi_lock_take(&device->turn);
     dcmem_result result = dcmi_cl_fill(&event, device->queue, to, bytes, pattern, pattern_bytes);
     if (!result)
         result = dcmi_cl_finish(event, "a fill");
+    dcmi_lock_drop(&device->turn);
     return result ? result : show(device, to, bytes);
 }
 
@@ -307,14 +311,19 @@ opencl_map(void **out_host, void *handle, const dcmem_call *call, const dcmem_ex
            uint64_t bytes, uint32_t flags)
 {
     (void)call;
-    return dcmi_cl_map(out_host, handle, dcmi_cl_piece_of(extent), offset, bytes, flags);
+    const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
+    if (!piece->host)
+        return dcmi_cl_map(out_host, handle, piece->mem, offset, bytes, flags);
+    *out_host = (char *)piece->host + offset;
+    return DCMEM_OK;
 }
 
 static dcmem_result
 opencl_unmap(void *handle, const dcmem_call *call, const dcmem_extent *extent, void *host)
 {
     (void)call;
-    return dcmi_cl_unmap(handle, dcmi_cl_piece_of(extent), host);
+    const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
+    return piece->host ? DCMEM_OK : dcmi_cl_unmap(handle, piece->mem, host);
 }
 
 static dcmem_result
