@@ -249,3 +249,42 @@ TEST(legacy_memory__without_a_place_for_the_handle_allocates_nothing)
     EXPECT_DETAIL("out");
     EXPECT_OK(dcmem_manager_destroy(manager));
 }
+
+/* ---- Swept: each driver call fails once ---- */
+
+static dcmem_result
+go_through_all(dcmem_manager *manager, dcmem_device_memory *source, dcmem_device_memory *target)
+{
+    unsigned char host[BYTES] = {1};
+    dcmem_result result = dcmem_allocate_device(source, manager, BYTES);
+    if (!result)
+        result = dcmem_allocate_device(target, manager, BYTES);
+    if (!result)
+        result = dcmem_copy_host_to_device(manager, host, *source, BYTES);
+    if (!result)
+        result = dcmem_memset_device(manager, *target, 2, BYTES);
+    if (!result)
+        result = dcmem_copy_device_to_device(manager, *source, *target, BYTES / 2);
+    if (!result)
+        result = dcmem_copy_device_to_host(manager, *target, host, BYTES);
+    return result;
+}
+
+static dcmem_result
+act(dcmem_sweep_run *run)
+{
+    dcmem_device_memory source = {NULL, 0}, target = {NULL, 0};
+    dcmem_result result = go_through_all(run->manager, &source, &target);
+    dcmem_result first = dcmem_free_device(run->manager, source);
+    dcmem_result second = dcmem_free_device(run->manager, target);
+    return result ? result : first ? first : second;
+}
+
+TEST(legacy_memory__leaves_nothing_behind_whichever_driver_call_fails)
+{
+    dcmem_sweep sweep = {.size = sizeof sweep, .act = act};
+    dcmem_sweep_report report = {.size = sizeof report};
+    EXPECT_OK(dcmem_test_sweep(&report, &sweep));
+    EXPECT_GE(report.points, 5);
+    EXPECT_GE(report.refused, 5);
+}
