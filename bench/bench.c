@@ -134,6 +134,10 @@ invite(bench_samples *samples, bench_field field, const bench_allocators *all)
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->fresh);
         add(samples, BENCH_ROLE_BESIDE, all->unchecked.name, &all->unchecked);
         break;
+    case BENCH_FIELD_FAULTS:
+        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
+        add(samples, BENCH_ROLE_BESIDE, "without a plan", &all->dcmem);
+        break;
     case BENCH_FIELD_TRANSFERS:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         for (unsigned i = 0; bench_transfer_ways[i]; i++)

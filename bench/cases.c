@@ -12,6 +12,7 @@
 #define HANDLES   BENCH_FIELD_HANDLES
 #define NOSTATS   BENCH_FIELD_NOSTATS
 #define UNCHECKED BENCH_FIELD_UNCHECKED
+#define FAULTS    BENCH_FIELD_FAULTS
 #define TRANSFERS BENCH_FIELD_TRANSFERS
 #define RESIDENT  "peak resident / peak live"
 
@@ -59,6 +60,7 @@
 #define QUEUE        "one thread allocates 4 to 256 KiB, another frees; at most 1,024 blocks are between them"
 #define TRAINING     "2,000 buffers of 20 repeating sizes (512 B to 2 MiB), freed in reverse"
 #define RECLAIM      "a limit over what one thread gets of it while another's idle caches hold most of it"
+#define PLAN_IDLE    "what a fault plan that is not about it costs a driver's copy of 64 bytes"
 
 const bench_case bench_cases[] = {
     SIZES(FIXED),
@@ -86,6 +88,8 @@ const bench_case bench_cases[] = {
     {"checks-64B", "what refusing wrong addresses costs at 64 B", "ns", UNCHECKED, &bench_fixed, 64, 1, false, 0},
     {"checks-64KiB", "the same at 64 KiB", "ns", UNCHECKED, &bench_fixed, 64 * KIB, 1, false, 0},
     {"checks-churn", "the same in churn", "ns", UNCHECKED, &bench_churn, 0, 1, false, 0},
+    {"faults-idle", PLAN_IDLE, "ns", FAULTS, &bench_faults_idle, 64, 1, false, 0},
+    {"faults-counted", "the same, a rule counts the call", "ns", FAULTS, &bench_faults_counted, 64, 1, false, 0},
     TRANSFER_SIZES(COPY_IN),
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),

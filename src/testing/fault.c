@@ -349,9 +349,12 @@ ask_rules(dcmem_fault_plan *plan, dcmi_verdict *verdict, const dcmi_asked *asked
         lane *state = counts(plan, rule, asked) ? lane_of(&plan->lanes[i], rule, thread) : NULL;
         if (!state)
             continue;
-        verdict->matched |= 1ull << i;
+        if (rule->after.is_set)
+            verdict->to_tell |= 1ull << i;
         state->seen++;
-        uint64_t random = draw(rule->seed.value, i, rule->per_thread.is_set ? thread : NO_THREAD, state->seen);
+        bool is_by_chance = rule->billionths.is_set || rule->effect == DCMI_EFFECT_flip;
+        uint32_t stream = rule->per_thread.is_set ? thread : NO_THREAD;
+        uint64_t random = is_by_chance ? draw(rule->seed.value, i, stream, state->seen) : 0;
         if (fires(rule, state, asked, random)) {
             fired[count] = fault_of(plan, i, asked, state);
             keep(plan, &fired[count++]);
@@ -410,15 +413,13 @@ dcmi_fault_meet(dcmem_fault_plan *plan, const dcmi_asked *asked)
 void
 dcmi_fault_succeeded(dcmem_fault_plan *plan, const dcmi_asked *asked, const dcmi_verdict *verdict)
 {
-    if (!verdict->matched)
+    if (!verdict->to_tell)
         return;
     uint32_t thread = thread_of(asked);
     pthread_mutex_lock(&plan->lock);
     for (uint32_t i = 0; i < plan->plan.count; i++) {
-        if (!(verdict->matched >> i & 1))
-            continue;
-        lane *state = lane_of(&plan->lanes[i], &plan->plan.rules[i], thread);
-        state->succeeded++;
+        if (verdict->to_tell >> i & 1)
+            lane_of(&plan->lanes[i], &plan->plan.rules[i], thread)->succeeded++;
     }
     pthread_mutex_unlock(&plan->lock);
 }

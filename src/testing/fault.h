@@ -24,7 +24,7 @@ typedef struct dcmi_asked {
 typedef struct dcmi_verdict {
     dcmem_result result; /* what the call fails with, or DCMEM_OK */
     uint64_t fault;      /* index of the fault that it fails with */
-    uint64_t matched;    /* rules that count it, a bit each */
+    uint64_t to_tell;    /* rules that want to know whether it succeeds, a bit each */
     uint64_t slow_ns;
     dcmi_effect effect;   /* on the bytes, pages or completions of a call that is made; DCMI_EFFECT_COUNT: none */
     dcmi_number argument; /* of that effect; of page: how many pages come before the one that fails */

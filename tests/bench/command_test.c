@@ -147,6 +147,12 @@ TEST(bench_command__variants_stand_beside_dcmem_or_say_why_they_do_not)
     expect_said("libdcmem-nostats.so is not beside the program");
 }
 
+TEST(bench_command__fault_plans_stand_beside_a_driver_without_one)
+{
+    expect_cases("faults", "");
+    expect_said("\"beside\": \"without a plan\"");
+}
+
 TEST(bench_command__copies_and_fills_are_measured)
 {
     expect_cases("copy-in-64KiB", "");
