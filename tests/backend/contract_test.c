@@ -1,6 +1,5 @@
 /* contract_test.c: the contract suite on every backend that this machine can show it. */
 #include "contract_suite.h"
-#include "everything.h"
 
 #include <dcmem/testing.h>
 #include <stdlib.h>
@@ -97,12 +96,3 @@ fake(void)
     return subject_of(dcmem_fake_backend(fake), 0);
 }
 CONTRACT_TESTS(fake_before_the_cpu, fake)
-
-/* ---- A CPU with all groups ---- */
-
-static contract_subject
-cpu_with_everything(void)
-{
-    return subject_of(everything(), 0);
-}
-CONTRACT_TESTS(everything, cpu_with_everything)
