@@ -104,7 +104,7 @@ TEST(device__failures_of_the_driver_are_passed_on_and_leave_nothing_open)
     X(name, memset(info->name, 'x', sizeof info->name))                                                                \
     X(driver_version, memset(info->driver_version, 'x', sizeof info->driver_version))                                  \
     X(pci, memset(info->pci, 'x', sizeof info->pci))                                                                   \
-    X(capabilities, info->capabilities = DCMEM_CAP_MAP | DCMEM_CAP_IPC)                                                \
+    X(capabilities, info->capabilities = DCMEM_CAP_MAP | DCMEM_CAP_DIVISIBLE)                                          \
     X(kinds, info->kinds = 0)                                                                                          \
     X(kinds, info->kinds = DCMEM_KIND_BIT(DCMEM_KIND_DEVICE))                                                          \
     X(kinds, info->kinds |= DCMEM_KIND_BIT(DCMEM_KIND_COUNT))                                                          \
