@@ -229,6 +229,24 @@ TEST(resize__in_its_block_is_seen_by_the_figures_on_both_sides)
     device_close(&on);
 }
 
+TEST(resize__of_a_scrubbed_buffer_leaves_no_bytes_behind_on_the_host)
+{
+    device on = device_open(&split_profile);
+    dcmem_buffer_options options = {.size = sizeof options, .flags = DCMEM_BUFFER_SCRUB};
+    dcmem_buffer *buffer;
+    dcmi_place left;
+    EXPECT_OK(dcmem_buffer_create(&buffer, on.manager, 5000, &options));
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "s", 1));
+    EXPECT_OK(dcmem_buffer_prefetch(dcmem_view_whole(buffer), DCMEM_SIDE_HOST));
+    const dcmi_more *more = dcmi_slot_more(dcmi_handle_slot(buffer));
+    EXPECT_OK(dcmi_pool_place(&left, more->host_pool, more->host_address));
+    EXPECT(are_all(left.host, 's', 5000));
+    EXPECT_OK(dcmem_buffer_resize(buffer, 50000));
+    EXPECT(are_all(left.host, 0, 5000));
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    device_close(&on);
+}
+
 /* A driver that misbehaves: the block that is being left is freed behind the library's back. */
 static dcmem_result
 steal_block(void *user, const dcmem_fake_call *call)
