@@ -806,6 +806,18 @@ TEST(faults__can_fail_each_operation_alone)
 
 /* ---- Life ---- */
 
+TEST(faults__open_no_more_than_the_backend_does)
+{
+    rig it;
+    dcmem_open open = {.size = sizeof open, .index = 7, .numa_node = -1};
+    void *device = NULL;
+    rig_open(&it, "fill:oom");
+    EXPECT_RESULT(it.backend->open(&device, it.backend, &open), DCMEM_E_UNAVAILABLE);
+    EXPECT(!device);
+    rig_acquire(&it);
+    rig_close(&it);
+}
+
 TEST(faults__give_one_table_for_one_backend)
 {
     rig it;
