@@ -240,7 +240,8 @@ DCMEM_API const char *dcmem_fake_operation_name(dcmem_fake_operation operation);
 /* What a call was asked. Fields that an operation has no use for are 0. */
 typedef struct dcmem_fake_call {
     dcmem_fake_operation operation;
-    uint64_t index; /* of all calls of this fake, from 1 */
+    uint64_t index;  /* of all calls of this fake, from 1 */
+    uint64_t number; /* of its calls of this operation, from 1 */
     dcmem_call call;
     dcmem_acquire request; /* acquire */
     dcmem_extent extent;   /* release, map, unmap, flush, invalidate, ipc_export; what acquire and imports gave */
@@ -300,6 +301,12 @@ DCMEM_API const dcmem_backend *dcmem_fake_backend(dcmem_fake *fake);
 DCMEM_API dcmem_result dcmem_fake_fail(dcmem_fake *fake, dcmem_fake_operation operation, dcmem_result result,
                                        uint64_t first, uint64_t count);
 
+/* The next `count` calls of an operation give these results, in turn; DCMEM_OK lets one pass: "the first fails so, the
+ * next succeeds, the third fails otherwise". Each failure in it is an order as above.
+ * Threads: any. Errors: those of dcmem_fake_fail(); then none of it stands. */
+DCMEM_API dcmem_result dcmem_fake_script(dcmem_fake *fake, dcmem_fake_operation operation, const dcmem_result *results,
+                                         uint32_t count);
+
 /* Sets, or with NULL takes away, a function that decides which calls fail; asked after the orders.
  * Threads: any; a call that is running may still ask the old one. Errors: none. */
 DCMEM_API void dcmem_fake_set_gate(dcmem_fake *fake, dcmem_fake_gate gate, void *user);
@@ -315,6 +322,12 @@ DCMEM_API dcmem_fake_count dcmem_fake_count_of(dcmem_fake *fake, dcmem_fake_oper
 /* The last call of an operation, or of all; index 0 when there was none.
  * Threads: any. Errors: none. */
 DCMEM_API dcmem_fake_call dcmem_fake_last(dcmem_fake *fake, dcmem_fake_operation operation);
+
+/* The n-th call of an operation, or of all, from 1; index 0 when there was none, when it is still running, or when more
+ * than DCMEM_FAKE_KEPT calls of any kind have ended since.
+ * Threads: any. Errors: none. */
+#define DCMEM_FAKE_KEPT 256u
+DCMEM_API dcmem_fake_call dcmem_fake_nth(dcmem_fake *fake, dcmem_fake_operation operation, uint64_t n);
 
 /* From now until dcmem_fake_verify(), `least` to `most` calls of an operation are expected to be tried. One too many
  * is reported as it happens.

@@ -60,6 +60,8 @@ struct dcmem_fake {
     uint64_t index;
     dcmem_fake_count counts[OPERATIONS];
     dcmem_fake_call last[OPERATIONS + 1];
+    dcmem_fake_call kept[DCMEM_FAKE_KEPT]; /* a ring */
+    uint64_t ended;
     order orders[MAX_ORDERS];
     uint32_t order_count;
     expectation expectations[OPERATIONS + 1];
@@ -187,7 +189,7 @@ begin(dcmem_fake *fake, dcmem_fake_call *record)
 
     pthread_mutex_lock(&fake->lock);
     record->index = ++fake->index;
-    fake->counts[operation].tried++;
+    record->number = ++fake->counts[operation].tried;
     dcmem_result result = is_fallible ? ask_orders(fake, operation) : DCMEM_OK;
     bool is_too_many = exceeds(&fake->expectations[operation]);
     is_too_many |= is_fallible && exceeds(&fake->expectations[OPERATIONS]);
@@ -219,6 +221,7 @@ end(dcmem_fake *fake, dcmem_fake_call *record, dcmem_result result, bool is_call
     fake->counts[record->operation].did += is_called && !behind;
     fake->last[record->operation] = *record;
     fake->last[OPERATIONS] = *record;
+    fake->kept[fake->ended++ % DCMEM_FAKE_KEPT] = *record;
     pthread_mutex_unlock(&fake->lock);
     return result;
 }
@@ -985,6 +988,22 @@ dcmem_fake_fail(dcmem_fake *fake, dcmem_fake_operation operation, dcmem_result r
     return fits ? DCMEM_OK : dcmem_backend_fail(DCMEM_E_LIMIT, fake->name, 0, "%u orders stand", MAX_ORDERS);
 }
 
+dcmem_result
+dcmem_fake_script(dcmem_fake *fake, dcmem_fake_operation operation, const dcmem_result *results, uint32_t count)
+{
+    REQUIRE(fake && (unsigned)operation <= OPERATIONS && can_fail(operation) && results && count > 0);
+    uint32_t failures = 0;
+    for (uint32_t i = 0; i < count; i++)
+        failures += results[i] != DCMEM_OK;
+    pthread_mutex_lock(&fake->lock);
+    bool fits = failures <= MAX_ORDERS - fake->order_count;
+    for (uint32_t i = 0; i < count && fits; i++)
+        if (results[i])
+            fake->orders[fake->order_count++] = (order){operation, results[i], i + 1, 1, 0};
+    pthread_mutex_unlock(&fake->lock);
+    return fits ? DCMEM_OK : dcmem_backend_fail(DCMEM_E_LIMIT, fake->name, 0, "%u orders are too many", failures);
+}
+
 void
 dcmem_fake_set_gate(dcmem_fake *fake, dcmem_fake_gate gate, void *user)
 {
@@ -1000,6 +1019,7 @@ dcmem_fake_reset(dcmem_fake *fake)
     pthread_mutex_lock(&fake->lock);
     memset(fake->counts, 0, sizeof fake->counts);
     memset(fake->last, 0, sizeof fake->last);
+    memset(fake->kept, 0, sizeof fake->kept);
     memset(fake->expectations, 0, sizeof fake->expectations);
     fake->order_count = 0;
     fake->index = 0;
@@ -1033,6 +1053,21 @@ dcmem_fake_last(dcmem_fake *fake, dcmem_fake_operation operation)
         last = fake->last[operation];
     pthread_mutex_unlock(&fake->lock);
     return last;
+}
+
+dcmem_fake_call
+dcmem_fake_nth(dcmem_fake *fake, dcmem_fake_operation operation, uint64_t n)
+{
+    dcmem_fake_call found = {.operation = operation};
+    pthread_mutex_lock(&fake->lock);
+    for (uint32_t i = 0; i < DCMEM_FAKE_KEPT; i++) {
+        const dcmem_fake_call *it = &fake->kept[i];
+        bool is_it = operation == DCMEM_FAKE_any ? it->index == n : it->operation == operation && it->number == n;
+        if (it->index > 0 && is_it)
+            found = *it;
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return found;
 }
 
 dcmem_result

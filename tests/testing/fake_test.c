@@ -1,8 +1,11 @@
 /* fake_test.c: a fake counts, remembers, fails on command, keeps books, and speaks up when the contract is broken. */
 #include "test.h"
 
+#include <dcmem/dcmem.h>
 #include <dcmem/testing.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define KIB 1024ull
@@ -201,6 +204,71 @@ TEST(last__remembers_what_each_operation_was_asked_and_gave)
     rig_close(&it);
 }
 
+TEST(nth__tells_of_each_call_until_too_many_came_after_it)
+{
+    rig it;
+    dcmem_extent one, two;
+    rig_open(&it, NULL);
+    EXPECT_OK(acquire(&one, &it, 4 * KIB));
+    EXPECT_OK(acquire(&two, &it, 8 * KIB));
+    EXPECT_OK(release(&it, &one));
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 1).bytes, 4 * KIB);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 2).bytes, 8 * KIB);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 2).number, 2);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_release, 1).extent.object, one.object);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 3).index, 0);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 0).index, 0);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_any, 4).operation, DCMEM_FAKE_release); /* the first was open */
+    EXPECT_OK(release(&it, &two));
+
+    for (unsigned i = 0; i < DCMEM_FAKE_KEPT / 2; i++) {
+        EXPECT_OK(acquire(&one, &it, 4 * KIB));
+        EXPECT_OK(release(&it, &one));
+    }
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 2).index, 0);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 3).bytes, 4 * KIB);
+    dcmem_fake_reset(it.fake);
+    EXPECT_EQ(dcmem_fake_nth(it.fake, DCMEM_FAKE_acquire, 3).index, 0);
+    rig_close(&it);
+}
+
+TEST(script__gives_results_in_turn)
+{
+    static const dcmem_result results[] = {DCMEM_E_NO_MEMORY, DCMEM_OK, DCMEM_E_DEVICE_LOST, DCMEM_OK};
+    rig it;
+    dcmem_extent extent;
+    rig_open(&it, NULL);
+    EXPECT_OK(acquire(&extent, &it, 4 * KIB)); /* not counted: the script begins with what comes next */
+    EXPECT_OK(release(&it, &extent));
+    EXPECT_OK(dcmem_fake_script(it.fake, DCMEM_FAKE_acquire, results, 4));
+    for (int i = 0; i < 6; i++) {
+        dcmem_result result = acquire(&extent, &it, 4 * KIB);
+        EXPECT_EQ(result, i < 4 ? results[i] : DCMEM_OK);
+        if (!result)
+            EXPECT_OK(release(&it, &extent));
+    }
+    rig_close(&it);
+}
+
+TEST(script__refuses_what_cannot_fail_and_too_many_failures)
+{
+    rig it;
+    dcmem_result many[65];
+    dcmem_extent extent;
+    for (int i = 0; i < 65; i++)
+        many[i] = DCMEM_E_DRIVER;
+    rig_open(&it, NULL);
+    EXPECT_RESULT(dcmem_fake_script(it.fake, DCMEM_FAKE_acquire, many, 65), DCMEM_E_LIMIT);
+    EXPECT_OK(acquire(&extent, &it, 4 * KIB)); /* none of it stands */
+    EXPECT_OK(release(&it, &extent));
+    EXPECT_RESULT(dcmem_fake_script(it.fake, DCMEM_FAKE_close, many, 1), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_fake_script(it.fake, DCMEM_FAKE_acquire, NULL, 1), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_fake_script(it.fake, DCMEM_FAKE_acquire, many, 0), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_RESULT(dcmem_fake_script(NULL, DCMEM_FAKE_acquire, many, 1), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_OK(dcmem_fake_script(it.fake, DCMEM_FAKE_acquire, many, 64));
+    rig_close(&it);
+}
+
 TEST(operation_name__is_that_of_the_function)
 {
     assert_string_equal(dcmem_fake_operation_name(DCMEM_FAKE_acquire), "acquire");
@@ -290,15 +358,60 @@ TEST(gate__decides_by_what_a_call_asks_for)
 {
     rig it;
     dcmem_extent extent;
-    int asked = 0;
+    int gate_asked = 0;
     rig_open(&it, NULL);
-    dcmem_fake_set_gate(it.fake, refuse_small, &asked);
+    dcmem_fake_set_gate(it.fake, refuse_small, &gate_asked);
     EXPECT_RESULT(acquire(&extent, &it, 4 * KIB), DCMEM_E_NO_MEMORY);
     EXPECT_OK(acquire(&extent, &it, 8 * KIB));
     EXPECT_OK(release(&it, &extent));
-    EXPECT_EQ(asked, 3);
+    EXPECT_EQ(gate_asked, 3);
     rig_close(&it);
-    EXPECT_EQ(asked, 3); /* close cannot fail */
+    EXPECT_EQ(gate_asked, 3); /* close cannot fail */
+}
+
+/* What two gates have been gate_asked; both are gate_asked by whoever calls. */
+static _Atomic uint64_t gate_asked[2];
+
+static dcmem_result
+count_asked(void *user, const dcmem_fake_call *call)
+{
+    (void)call;
+    atomic_fetch_add((_Atomic uint64_t *)user, 1);
+    return DCMEM_OK;
+}
+
+static void
+change_gates(uint64_t least_asked)
+{
+    dcmem_fake *fake;
+    dcmem_manager *manager;
+    EXPECT_OK(dcmem_fake_create(&fake, NULL));
+    dcmem_manager_options options = {
+        .size = sizeof options, .driver = dcmem_fake_backend(fake), .idle_time_ns = 1, .maintenance_interval_ns = 1000};
+    EXPECT_OK(dcmem_manager_create(&manager, &options));
+    atomic_store(&gate_asked[0], 0);
+    atomic_store(&gate_asked[1], 0);
+    for (uint64_t i = 0; atomic_load(&gate_asked[0]) + atomic_load(&gate_asked[1]) < least_asked; i++) {
+        dcmem_fake_set_gate(fake, i % 3 ? count_asked : NULL, (void *)(uintptr_t)&gate_asked[i % 2]);
+        EXPECT_OK(dcmem_raw_free(manager, dcmem_raw_allocate(manager, 100000)));
+        EXPECT_OK(dcmem_fake_expect(fake, DCMEM_FAKE_any, 0, UINT64_MAX));
+        EXPECT_OK(dcmem_fake_verify(fake));
+        (void)dcmem_fake_count_of(fake, DCMEM_FAKE_any);
+        (void)dcmem_fake_nth(fake, DCMEM_FAKE_info, 1);
+    }
+    dcmem_fake_set_gate(fake, NULL, NULL);
+    EXPECT_OK(dcmem_manager_destroy(manager));
+    EXPECT_OK(dcmem_fake_destroy(fake));
+}
+
+TEST(gate__may_change_while_the_upkeep_calls_the_driver)
+{
+    change_gates(20);
+}
+
+LONG_TEST(gate__may_change_for_long_while_the_upkeep_calls_the_driver)
+{
+    change_gates(test_scaled(5000));
 }
 
 TEST(reset__forgets_orders_counts_and_gate_but_not_what_is_held)
