@@ -265,6 +265,9 @@ typedef struct dcmem_fake_count {
     uint64_t did;
 } dcmem_fake_count;
 
+/* How many calls a fake remembers. */
+#define DCMEM_FAKE_KEPT 256u
+
 /* Told of each expectation that failed and of each call that breaks the contract. One line. */
 typedef void (*dcmem_fake_report)(void *user, const char *message);
 
@@ -326,7 +329,6 @@ DCMEM_API dcmem_fake_call dcmem_fake_last(dcmem_fake *fake, dcmem_fake_operation
 /* The n-th call of an operation, or of all, from 1; index 0 when there was none, when it is still running, or when more
  * than DCMEM_FAKE_KEPT calls of any kind have ended since.
  * Threads: any. Errors: none. */
-#define DCMEM_FAKE_KEPT 256u
 DCMEM_API dcmem_fake_call dcmem_fake_nth(dcmem_fake *fake, dcmem_fake_operation operation, uint64_t n);
 
 /* From now until dcmem_fake_verify(), `least` to `most` calls of an operation are expected to be tried. One too many

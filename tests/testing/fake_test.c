@@ -358,18 +358,18 @@ TEST(gate__decides_by_what_a_call_asks_for)
 {
     rig it;
     dcmem_extent extent;
-    int gate_asked = 0;
+    int asked = 0;
     rig_open(&it, NULL);
-    dcmem_fake_set_gate(it.fake, refuse_small, &gate_asked);
+    dcmem_fake_set_gate(it.fake, refuse_small, &asked);
     EXPECT_RESULT(acquire(&extent, &it, 4 * KIB), DCMEM_E_NO_MEMORY);
     EXPECT_OK(acquire(&extent, &it, 8 * KIB));
     EXPECT_OK(release(&it, &extent));
-    EXPECT_EQ(gate_asked, 3);
+    EXPECT_EQ(asked, 3);
     rig_close(&it);
-    EXPECT_EQ(gate_asked, 3); /* close cannot fail */
+    EXPECT_EQ(asked, 3); /* close cannot fail */
 }
 
-/* What two gates have been gate_asked; both are gate_asked by whoever calls. */
+/* How often two gates have been asked; the upkeep asks them, too. */
 static _Atomic uint64_t gate_asked[2];
 
 static dcmem_result
