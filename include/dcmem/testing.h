@@ -401,7 +401,8 @@ typedef struct dcmem_gate_call {
     uint64_t bytes;       /* of the view or range; resize, raw_reallocate: the new size; pin, raw_free: 0 */
     dcmem_tag tag;        /* the buffer's */
     dcmem_kind kind;      /* the buffer's */
-    dcmem_result result;  /* what fits the operation; DCMEM_OK: it cannot fail */
+    uint32_t mode; /* access: dcmem_access_mode; map: dcmem_map_mode; prefetch, mark_dirty, invalidate: the side */
+    dcmem_result result; /* what fits the operation; DCMEM_OK: it cannot fail */
 } dcmem_gate_call;
 
 /* Asked with no lock held, once the call's handles are known to be alive and before anything is done. Something else
@@ -614,7 +615,7 @@ typedef struct dcmem_test_buffer_options {
     bool no_pin;                 /* not pinned: the program may resize and destroy it; it has no address of its own */
     dcmem_test_pattern pattern;  /* of its bytes at the beginning; NONE: they are unwritten */
     uint64_t seed;               /* of the pattern */
-    bool slow_transfers;         /* copies wait, and so does what finds its side not current */
+    bool slow_transfers;         /* copies wait, and so does what must bring bytes to its side */
     uint64_t transfer_delay_ns;  /* of each; 0: 5 ms */
     dcmem_test_sleep sleep;      /* waits instead of the system, in the thread that copies; NULL: it really sleeps */
     void *sleep_user;

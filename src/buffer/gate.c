@@ -18,11 +18,15 @@ look(dcmem_gate_call *call, const dcmem_buffer *buffer)
 }
 
 dcmem_result
-dcmi_gate_ask_buffers(dcmem_gate_operation operation, dcmem_view view, dcmem_buffer *from)
+dcmi_gate_ask_buffers(dcmem_gate_operation operation, dcmem_view view, dcmem_buffer *from, unsigned mode)
 {
     dcmem_detail before = dcmi_detail_save();
-    dcmem_gate_call call = {
-        .operation = operation, .buffer = view.buffer, .from = from, .offset = view.offset, .bytes = view.bytes};
+    dcmem_gate_call call = {.operation = operation,
+                            .buffer = view.buffer,
+                            .from = from,
+                            .offset = view.offset,
+                            .bytes = view.bytes,
+                            .mode = mode};
     dcmem_gate_call ignored;
     dcmi_pool *other = from ? look(&ignored, from) : NULL;
     dcmi_pool *root = look(&call, view.buffer);

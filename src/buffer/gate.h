@@ -8,12 +8,20 @@
 
 /* Of the view's buffer; for a copy also the gate of the other buffer's manager, if that is another one. A handle that
  * is not alive is let pass: the call itself says what is wrong with it. */
-DCMI_COLD dcmem_result dcmi_gate_ask_buffers(dcmem_gate_operation operation, dcmem_view view, dcmem_buffer *from);
+DCMI_COLD dcmem_result dcmi_gate_ask_buffers(dcmem_gate_operation operation, dcmem_view view, dcmem_buffer *from,
+                                             unsigned mode);
+
+/* `mode` as in dcmem_gate_call. */
+static inline dcmem_result
+dcmi_gate_ask_mode(dcmem_gate_operation operation, dcmem_view view, unsigned mode)
+{
+    return dcmi_has_gates() ? dcmi_gate_ask_buffers(operation, view, NULL, mode) : DCMEM_OK;
+}
 
 static inline dcmem_result
 dcmi_gate_ask_view(dcmem_gate_operation operation, dcmem_view view)
 {
-    return dcmi_has_gates() ? dcmi_gate_ask_buffers(operation, view, NULL) : DCMEM_OK;
+    return dcmi_gate_ask_mode(operation, view, 0);
 }
 
 /* For calls that have no view: `bytes` is what the call is given, or 0. */

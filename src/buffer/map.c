@@ -48,7 +48,7 @@ dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_ac
     DCMI_REQUIRE(out);
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE && (unsigned)mode <= DCMEM_ACCESS_WRITE_NO_OVERWRITE);
     dcmem_result result =
-        dcmi_gate_ask_view(side == DCMEM_SIDE_HOST ? DCMEM_GATE_access_host : DCMEM_GATE_access_device, view);
+        dcmi_gate_ask_mode(side == DCMEM_SIDE_HOST ? DCMEM_GATE_access_host : DCMEM_GATE_access_device, view, mode);
     return result ? result : begin(out, view, side, operations[mode], mode, timeout_ns);
 }
 
@@ -56,7 +56,7 @@ dcmem_result
 dcmem_access_end(dcmem_access *access)
 {
     DCMI_REQUIRE(access);
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_access_end, access->view);
+    dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_access_end, access->view, access->mode);
     return result ? result : dcmi_access_close(access->view.buffer, access->ticket, DCMI_CLOSE_END);
 }
 
@@ -82,7 +82,7 @@ dcmem_buffer_map(dcmem_map *out, dcmem_view view, dcmem_map_mode mode)
     };
     dcmem_access access;
     DCMI_REQUIRE(out && (unsigned)mode <= DCMEM_MAP_WRITE_NO_OVERWRITE);
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_map, view);
+    dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_map, view, mode);
     if (!result)
         result = begin(&access, view, DCMEM_SIDE_HOST, modes[mode].operation, modes[mode].mode, 0);
     if (result)

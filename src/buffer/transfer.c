@@ -89,7 +89,7 @@ dcmem_buffer_copy(dcmem_view to, dcmem_view from)
 {
     dcmem_result result = check_pair(to, from);
     if (!result && dcmi_has_gates())
-        result = dcmi_gate_ask_buffers(DCMEM_GATE_copy, to, from.buffer);
+        result = dcmi_gate_ask_buffers(DCMEM_GATE_copy, to, from.buffer, 0);
     if (result)
         return result;
     dcmi_grant source, target;
@@ -170,7 +170,7 @@ dcmem_buffer_prefetch(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
     dcmi_wish wish = {.view = view, .side = side, .operation = DCMI_READ, .is_by_hand = true};
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_prefetch, view);
+    dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_prefetch, view, side);
     return result ? result : dcmi_access_pass(&wish);
 }
 
@@ -194,7 +194,7 @@ dcmem_buffer_mark_dirty(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
     dcmi_wish wish = {.view = view, .side = side, .operation = DCMI_WRITE, .is_by_hand = true, .needs_shadow = true};
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_mark_dirty, view);
+    dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_mark_dirty, view, side);
     return result ? result : dcmi_access_pass(&wish);
 }
 
@@ -203,6 +203,6 @@ dcmem_buffer_invalidate(dcmem_view view, dcmem_side side)
 {
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE);
     dcmi_wish wish = {.view = view, .side = other_side(side), .operation = DCMI_KEEP, .is_by_hand = true};
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_invalidate, view);
+    dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_invalidate, view, side);
     return result ? result : dcmi_access_pass(&wish);
 }

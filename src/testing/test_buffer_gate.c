@@ -101,41 +101,48 @@ really_sleep(uint64_t nanoseconds)
 }
 /* COVER end */
 
-/* The sides that an operation needs current; 0: it moves nothing between them. */
+#define HOST   DCMEM_SIDE_BIT(DCMEM_SIDE_HOST)
+#define DEVICE DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE)
+
+/* The sides to which an operation brings what is not current there; 0: none. What will be written over needs not be
+ * brought. Pure. */
 static uint32_t
-sides_of(dcmem_gate_operation operation)
+sides_of(dcmem_gate_operation operation, uint32_t mode)
 {
     switch (operation) {
     case DCMEM_GATE_access_host:
-    case DCMEM_GATE_map:
-        return DCMEM_SIDE_BIT(DCMEM_SIDE_HOST);
+        return mode == DCMEM_ACCESS_WRITE ? 0 : HOST;
     case DCMEM_GATE_access_device:
-        return DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE);
+        return mode == DCMEM_ACCESS_WRITE ? 0 : DEVICE;
+    case DCMEM_GATE_map:
+        return mode == DCMEM_MAP_WRITE_DISCARD ? 0 : HOST;
     case DCMEM_GATE_prefetch:
+        return DCMEM_SIDE_BIT(mode);
+    case DCMEM_GATE_invalidate: /* keeps what only that side has */
+        return (HOST | DEVICE) & ~DCMEM_SIDE_BIT(mode);
     case DCMEM_GATE_synchronize:
-    case DCMEM_GATE_invalidate:
-        return DCMEM_SIDE_BIT(DCMEM_SIDE_HOST) | DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE);
+        return HOST | DEVICE;
     default:
         return 0;
     }
 }
 
 static bool
-is_transfer(dcmem_gate_operation operation, dcmem_buffer *buffer)
+is_transfer(const dcmem_gate_call *call, dcmem_buffer *buffer)
 {
-    if (operation == DCMEM_GATE_copy || operation == DCMEM_GATE_read || operation == DCMEM_GATE_write)
+    if (call->operation == DCMEM_GATE_copy || call->operation == DCMEM_GATE_read || call->operation == DCMEM_GATE_write)
         return true;
     dcmem_buffer_info info = {.size = sizeof info};
-    uint32_t wanted = sides_of(operation);
+    uint32_t wanted = sides_of(call->operation, call->mode);
     if (!wanted || dcmem_buffer_describe(&info, buffer))
         return false;
     return info.written_bytes > 0 && (info.current_sides & wanted) != wanted;
 }
 
 static void
-delay(const verdict *it, dcmem_gate_operation operation)
+delay(const verdict *it, const dcmem_gate_call *call)
 {
-    if (!it->may_delay || !is_transfer(operation, it->buffer))
+    if (!it->may_delay || !is_transfer(call, it->buffer))
         return;
     pthread_mutex_lock(&dcmi_test_lock);
     dcmi_test_buffer *test = dcmi_test_find((const dcmem_test_buffer *)(uintptr_t)it->number);
@@ -197,7 +204,7 @@ watch_gate(void *user, const dcmem_gate_call *call)
                                       dcmem_gate_operation_name(call->operation), verdicts[i].fault);
     dcmem_result result = next ? next(next_user, call) : DCMEM_OK;
     for (int i = 0; i < 2 && !result; i++)
-        delay(&verdicts[i], call->operation);
+        delay(&verdicts[i], call);
     return result;
 }
 

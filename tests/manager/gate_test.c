@@ -549,3 +549,36 @@ TEST(gate__can_be_asked_for_and_put_before_another)
     EXPECT(gate == watch && user == &it.guard);
     device_close(&it);
 }
+
+TEST(gate__is_told_modes_and_sides)
+{
+    device it;
+    dcmem_buffer *buffer;
+    dcmem_access access;
+    dcmem_map map;
+    device_open(&it);
+    EXPECT_OK(dcmem_manager_set_gate(it.manager, watch, &it.guard));
+    EXPECT_OK(dcmem_buffer_create_from(&buffer, it.manager, "bytes", 5, NULL));
+    dcmem_view view = dcmem_view_whole(buffer);
+    for (int mode = 0; mode <= DCMEM_ACCESS_WRITE_NO_OVERWRITE; mode++) {
+        EXPECT_OK(dcmem_access_begin(&access, view, DCMEM_SIDE_DEVICE, (dcmem_access_mode)mode, 0));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_access_device && it.guard.last.mode == (uint32_t)mode);
+        EXPECT_OK(dcmem_access_end(&access));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_access_end && it.guard.last.mode == (uint32_t)mode);
+    }
+    for (int mode = 0; mode <= DCMEM_MAP_WRITE_NO_OVERWRITE; mode++) {
+        EXPECT_OK(dcmem_buffer_map(&map, view, (dcmem_map_mode)mode));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_map && it.guard.last.mode == (uint32_t)mode);
+        EXPECT_OK(dcmem_buffer_unmap(&map));
+    }
+    for (int side = 0; side <= 1; side++) {
+        EXPECT_OK(dcmem_buffer_prefetch(view, (dcmem_side)side));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_prefetch && it.guard.last.mode == (uint32_t)side);
+        EXPECT_OK(dcmem_buffer_mark_dirty(view, (dcmem_side)side));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_mark_dirty && it.guard.last.mode == (uint32_t)side);
+        EXPECT_OK(dcmem_buffer_invalidate(view, (dcmem_side)side));
+        EXPECT(it.guard.last.operation == DCMEM_GATE_invalidate && it.guard.last.mode == (uint32_t)side);
+    }
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    device_close(&it);
+}

@@ -591,8 +591,28 @@ TEST(preset__slow_transfers_delays_what_moves_bytes)
     EXPECT_OK(dcmem_buffer_fill(view, "", 1));
     EXPECT_OK(dcmem_buffer_mark_dirty(view, DCMEM_SIDE_DEVICE));
     expect_slept(test, &clock, 0);
+    EXPECT_OK(dcmem_buffer_invalidate(view, DCMEM_SIDE_HOST)); /* it has nothing that the other has not */
+    expect_slept(test, &clock, 0);
     EXPECT_OK(dcmem_buffer_invalidate(view, DCMEM_SIDE_DEVICE));
     expect_slept(test, &clock, 1);
+
+    /* What will be written over is not brought. */
+    EXPECT_OK(dcmem_access_begin(&access, view, DCMEM_SIDE_DEVICE, DCMEM_ACCESS_WRITE, 0));
+    EXPECT_OK(dcmem_access_end(&access));
+    EXPECT_OK(dcmem_buffer_map(&map, view, DCMEM_MAP_WRITE_DISCARD));
+    EXPECT_OK(dcmem_buffer_unmap(&map));
+    EXPECT_OK(dcmem_access_begin(&access, view, DCMEM_SIDE_DEVICE, DCMEM_ACCESS_WRITE, 0));
+    EXPECT_OK(dcmem_access_end(&access));
+    EXPECT_OK(dcmem_access_begin(&access, view, DCMEM_SIDE_HOST, DCMEM_ACCESS_WRITE, 0));
+    EXPECT_OK(dcmem_access_end(&access));
+    expect_slept(test, &clock, 0);
+    EXPECT_OK(dcmem_buffer_prefetch(view, DCMEM_SIDE_HOST));
+    expect_slept(test, &clock, 0);
+    EXPECT_OK(dcmem_access_begin(&access, view, DCMEM_SIDE_DEVICE, DCMEM_ACCESS_WRITE_NO_OVERWRITE, 0));
+    EXPECT_OK(dcmem_access_end(&access));
+    EXPECT_OK(dcmem_buffer_map(&map, view, DCMEM_MAP_WRITE));
+    EXPECT_OK(dcmem_buffer_unmap(&map));
+    expect_slept(test, &clock, 2);
     EXPECT_OK(dcmem_test_buffer_destroy(test));
 }
 
