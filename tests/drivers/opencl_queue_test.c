@@ -190,7 +190,38 @@ TEST(queue__a_command_that_is_refused_gets_no_value)
     subject_close(&self);
 }
 
-TEST(queue__what_the_host_copies_itself_waits_for_its_turn)
+static atomic_bool was_released;
+
+static void *
+release_for_good(void *user)
+{
+    stand_in *library = user;
+    usleep(20000);
+    library->holds = false;
+    was_released = true;
+    stand_in_release();
+    return NULL;
+}
+
+TEST(queue__the_host_copies_nothing_before_its_turn)
+{
+    pthread_t thread;
+    subject self = subject_open(processor);
+    unsigned char first[64] = {1}, second[64] = {0};
+    uint64_t value = 0;
+    const dcmem_place to = in_host(second), from = in_host(first);
+    self.library->holds = true;
+    (void)enqueue_fill(&self, 7);
+    EXPECT_EQ(pthread_create(&thread, NULL, release_for_good, self.library), 0);
+    EXPECT_OK(opencl()->enqueue_copy(&value, self.device, self.queue, &nobody, &to, &from, 64));
+    EXPECT(was_released);
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
+    EXPECT_OK(wait_for(&self, value, UINT64_MAX));
+    EXPECT_EQ(second[0], 1);
+    subject_close(&self);
+}
+
+TEST(queue__what_the_host_copies_itself_is_in_order)
 {
     subject self = subject_open(processor);
     unsigned char first[64] = {0}, second[64] = {0};

@@ -52,7 +52,7 @@ typedef struct stand_in {
     uint64_t failed;
     const char *last_failed;
     cl_int event_code; /* how commands end: CL_COMPLETE, or a failure */
-    bool holds;        /* commands do not end before stand_in_end_held(), though their work is done */
+    atomic_bool holds; /* commands do not end before stand_in_end_held(), though their work is done */
     uint64_t maps;     /* so far */
     uint64_t fills;    /* so far */
     uint64_t widest_pattern;
