@@ -1,14 +1,22 @@
 # Each file of examples/ is a program; its folders are one each, below.
+
+find_package(OpenCL QUIET) # for opencl.c, which is a program that uses it anyway
+
 foreach(source ${DCMEM_EXAMPLES})
     cmake_path(GET source STEM LAST_ONLY name)
     cmake_path(GET source EXTENSION extension)
     if(extension STREQUAL ".cpp" AND NOT has_cxx)
         continue()
     endif()
+    if(name STREQUAL "opencl" AND NOT OpenCL_FOUND)
+        message(STATUS "examples/opencl.c is left out: the OpenCL headers or the loader are not here")
+        continue()
+    endif()
     add_executable(example-${name} ${source})
     set_target_properties(example-${name} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
-    target_link_libraries(example-${name} PRIVATE dcmem-flags $<TARGET_NAME_IF_EXISTS:dcmem-testing> dcmem)
+    target_link_libraries(example-${name} PRIVATE dcmem-flags $<TARGET_NAME_IF_EXISTS:dcmem-testing> dcmem
+        $<$<STREQUAL:${name},opencl>:OpenCL::OpenCL>)
 endforeach()
 
 # --- test runners: the kit under each of those that are here --------------------------------------------------------

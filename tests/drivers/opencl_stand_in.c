@@ -382,16 +382,16 @@ command(cl_event *out)
     event->status = QUEUED;
     count(&state.live.events, 1);
     *out = event;
-    if (!state.holds) {
-        event_end(event);
-        return CL_SUCCESS;
-    }
     pthread_mutex_lock(&lock);
+    bool is_held = state.holds;
     cl_event *last = &held;
     while (*last)
         last = &(*last)->next;
-    *last = event;
+    if (is_held)
+        *last = event;
     pthread_mutex_unlock(&lock);
+    if (!is_held)
+        event_end(event);
     return CL_SUCCESS;
 }
 

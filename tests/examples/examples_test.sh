@@ -77,6 +77,13 @@ test_pmr_fills_containers_and_buffers() {
     expect_said "1000 strings, sum of the first 100 numbers 4950"
 }
 
+test_opencl_doubles_on_the_program_s_own_queue() {
+    local rc=0
+    example opencl || rc=$?
+    [ $rc != 77 ] || skip "$(cat said)"
+    expect_said "2 4 6 8"
+}
+
 test_test_buffer_finds_what_it_plants() {
     example test_buffer
     expect_said "operation 3 of a test buffer, read: refused by its option fail_after"
