@@ -113,11 +113,14 @@ static dcmem_result
 make_plan(known_plan **out, const char *text)
 {
     size_t bytes = strlen(text) + 1;
+    dcmem_result result = need_kit();
+    if (result)
+        return result;
     known_plan *made = malloc(sizeof *made + bytes);
     if (!made)
         return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "a fault plan"); /* COVER: malloc() must find no hundred bytes */
     memcpy(made->text, text, bytes);
-    dcmem_result result = kit.create(&made->plan, text);
+    result = kit.create(&made->plan, text);
     if (result) {
         free(made);
         return result;
@@ -137,18 +140,16 @@ current_plan(dcmem_fault_plan **out)
     const char *text = secure_getenv(VARIABLE);
     if (!text || !*text)
         return DCMEM_OK;
-    known_plan *made = NULL;
     pthread_mutex_lock(&lock);
     known_plan *found = find_plan(text);
-    dcmem_result result = found ? DCMEM_OK : need_kit();
-    if (!result && !found)
-        result = make_plan(&made, text);
+    bool is_new = !found;
+    dcmem_result result = is_new ? make_plan(&found, text) : DCMEM_OK;
     pthread_mutex_unlock(&lock);
     if (result)
         return result;
-    if (made)
-        dcmi_log(DCMEM_LOG_WARNING, "faults", "this program runs under a fault plan: " VARIABLE "=%s", made->text);
-    *out = made ? made->plan : found->plan;
+    if (is_new)
+        dcmi_log(DCMEM_LOG_WARNING, "faults", "this program runs under a fault plan: " VARIABLE "=%s", found->text);
+    *out = found->plan;
     return DCMEM_OK;
 }
 

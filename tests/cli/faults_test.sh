@@ -21,9 +21,10 @@ own() {
     cat >"$1.c" <<'C'
 #include <dcmem/dcmem.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-int
-main(void)
+static int
+use(void)
 {
     dcmem_manager *manager;
     if (dcmem_manager_create(&manager, NULL)) {
@@ -37,8 +38,17 @@ main(void)
     }
     return dcmem_manager_destroy(manager) != DCMEM_OK;
 }
+
+int
+main(int argc, char **argv)
+{
+    int failed = use();
+    for (int i = 1; i < argc; i++)
+        failed |= setenv("DCMEM_FAULTS", argv[i], 1) || use();
+    return failed;
+}
 C
-    gcc -std=c11 -I"$DCMEM_SOURCE_DIR/include" "$1.c" -o "$1" "${@:2}"
+    gcc -std=c11 -D_GNU_SOURCE -I"$DCMEM_SOURCE_DIR/include" "$1.c" -o "$1" "${@:2}"
 }
 
 # beside FOLDER: the library alone, without the kit.
@@ -87,7 +97,7 @@ test_a_malformed_plan_is_never_ignored() {
 
 test_an_empty_variable_is_none() {
     DCMEM_FAULTS="" replay
-    ! grep -q faults said
+    ! grep -q "fault plan" said
 }
 
 test_without_the_variable_the_kit_is_not_opened() {
@@ -102,6 +112,17 @@ test_the_kit_is_found_beside_the_library() {
     expect_said "block 1: yes"
     expect_said "block 2: raw_allocate of 100 bytes: fault 1 of the plan"
     expect_said "block 3: yes"
+}
+
+test_each_plan_holds_for_the_managers_that_are_made_under_it() {
+    own plain "$DCMEM_BUILD_DIR/libdcmem.so" -Wl,-rpath,"$DCMEM_BUILD_DIR"
+    DCMEM_FAULTS="program.raw_allocate:nth=2:oom" ./plain "program.raw_allocate:nth=3:fail=busy" "" \
+        "program.raw_allocate:nth=2:oom" "program.raw_allocate:nth=3:fail=busy" >said 2>&1
+    [ "$(grep -c "runs under a fault plan" said)" = 2 ]
+    # The plans go on where they were: each fires once.
+    expect_said "fault 1: rule 1 (program.raw_allocate:nth=2:oom)"
+    expect_said "fault 1: rule 1 (program.raw_allocate:nth=3:fail=busy)"
+    [ "$(grep -c "block [123]: yes" said)" = 13 ]
 }
 
 test_a_library_without_its_kit_says_so() {
@@ -161,7 +182,7 @@ test_a_program_with_more_rights_than_its_user_does_not_look() {
     chmod 4755 plain
     DCMEM_FAULTS="program.raw_allocate:oom" ./plain >said 2>&1 || skip "another user cannot reach the build folder"
     expect_said "block 1: yes"
-    ! grep -q faults said
+    ! grep -q "fault plan" said
 }
 
 run_tests "$@"

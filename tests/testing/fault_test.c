@@ -552,6 +552,24 @@ TEST(faults__flip_no_bit_where_the_device_cannot_be_reached)
     rig_close(&it);
 }
 
+TEST(faults__flip_bits_of_memory_that_the_host_sees_too)
+{
+    dcmem_fault_plan *plan;
+    const dcmem_backend *backend;
+    dcmem_manager *manager;
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "fill:flip=77"));
+    EXPECT_OK(dcmem_fault_plan_over(&backend, plan, dcmem_backend_find("cpu")));
+    dcmem_manager_options options = {.size = sizeof options, .driver = backend};
+    EXPECT_OK(dcmem_manager_create(&manager, &options));
+    uint8_t *block = dcmem_raw_allocate_zeroed(manager, 64, 1);
+    EXPECT(block);
+    for (int i = 0; i < 64; i++)
+        EXPECT_EQ(block[i], i == 9 ? 1 << 5 : 0);
+    EXPECT_OK(dcmem_raw_free(manager, block));
+    EXPECT_OK(dcmem_manager_destroy(manager));
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
+}
+
 TEST(faults__leave_a_flush_and_an_invalidation_out)
 {
     dcmem_simulated_profile profile = {
@@ -1064,6 +1082,9 @@ TEST(faults__live_without_memory_for_their_books)
     EXPECT_EQ(dcmem_fault_plan_fired(it.plan), 1);
     EXPECT_RESULT(dcmem_fault_plan_fault(&fault, it.plan, 1), DCMEM_E_OUT_OF_RANGE);
     EXPECT_DETAIL("1 fired, the first 0 are kept");
+    EXPECT_RESULT(fill(&it), DCMEM_E_BUSY);
+    EXPECT_RESULT(dcmem_fault_plan_fault(&fault, it.plan, 2), DCMEM_E_OUT_OF_RANGE);
+    EXPECT_DETAIL("2 fired, the first 0 are kept");
     it.backend->queue_close(it.device, queue);
     rig_close(&it);
     EXPECT_OK(dcmem_manager_destroy(manager));
