@@ -23,16 +23,16 @@ endforeach()
 
 find_package(PkgConfig)
 
-# example_test(FOLDER NAME SOURCES... [DEFINE NAME] [LINK LIBRARY...]): a test program examples/FOLDER/NAME.
-function(example_test folder name)
-    cmake_parse_arguments(PARSE_ARGV 2 test "" "DEFINE" "LINK")
+# example_program(FOLDER NAME SOURCES... [DEFINE NAME] [LINK LIBRARY...]): a program examples/FOLDER/NAME.
+function(example_program folder name)
+    cmake_parse_arguments(PARSE_ARGV 2 program "" "DEFINE" "LINK")
     set(target example-${folder}-${name})
-    list(TRANSFORM test_UNPARSED_ARGUMENTS PREPEND ${PROJECT_SOURCE_DIR}/examples/${folder}/)
-    add_executable(${target} ${test_UNPARSED_ARGUMENTS})
+    list(TRANSFORM program_UNPARSED_ARGUMENTS PREPEND ${PROJECT_SOURCE_DIR}/examples/${folder}/)
+    add_executable(${target} ${program_UNPARSED_ARGUMENTS})
     set_target_properties(${target} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples/${folder})
-    target_compile_definitions(${target} PRIVATE ${test_DEFINE})
-    target_link_libraries(${target} PRIVATE dcmem-flags dcmem-testing dcmem ${test_LINK})
+    target_compile_definitions(${target} PRIVATE ${program_DEFINE})
+    target_link_libraries(${target} PRIVATE dcmem-flags ${program_LINK} dcmem)
 endfunction()
 
 # Twice each: as it should be, and with a broken subject, so that tests can see how a failure looks.
@@ -46,8 +46,9 @@ function(dcmem_runner_example module source)
         message(STATUS "examples/runners/${source} is left out: ${module} is not here")
         return()
     endif()
-    example_test(runners ${name} ${source} tile.c LINK PkgConfig::${module})
-    example_test(runners ${name}-broken ${source} tile.c LINK PkgConfig::${module} DEFINE TILE_IS_BROKEN)
+    example_program(runners ${name} ${source} tile.c LINK dcmem-testing PkgConfig::${module})
+    example_program(runners ${name}-broken ${source} tile.c LINK dcmem-testing PkgConfig::${module}
+        DEFINE TILE_IS_BROKEN)
 endfunction()
 
 if(TARGET dcmem-testing)
@@ -60,12 +61,10 @@ endif()
 # --- the image pipeline, its tests, and the bugs that these must find -----------------------------------------------
 
 set(pipeline image.c kernels.c pipeline.c)
-if(TARGET dcmem-testing)
-    example_test(pipeline pipeline main.c ${pipeline})
-endif()
+example_program(pipeline pipeline main.c ${pipeline})
 
 function(pipeline_test name)
-    example_test(pipeline ${name} pipeline_test.c reference.c ${pipeline} LINK PkgConfig::cmocka ${ARGN})
+    example_program(pipeline ${name} pipeline_test.c reference.c ${pipeline} LINK dcmem-testing PkgConfig::cmocka ${ARGN})
     target_link_options(example-pipeline-${name} PRIVATE -Wl,--wrap=malloc)
 endfunction()
 

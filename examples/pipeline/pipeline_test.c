@@ -274,35 +274,42 @@ teardown(dcmem_sweep_run *run)
     forget_all(run->user);
 }
 
+/* `injected`: what calls of the driver fail with; DCMEM_OK: what fits each. */
 static void
-sweep(album *it, dcmem_result injected)
+sweep(dcmem_result injected)
 {
+    album it = {.pictures = {picture_of(19, 13, 3, 255), picture_of(19, 13, 1, 60)}};
     dcmem_sweep_report report = {.size = sizeof report};
     const dcmem_sweep all = {.size = sizeof all,
-                             .user = it,
+                             .user = &it,
                              .setup = setup,
                              .act = act,
                              .check = check,
                              .teardown = teardown,
                              .over = rig.simulated,
                              .injected = injected};
+    for (int i = 0; i < 2; i++)
+        reference_develop(&it.wanted[i], &it.pictures[i]);
     DCMEM_EXPECT_OK(dcmem_test_sweep(&report, &all));
     print_message("%llu points that can fail\n", (unsigned long long)report.points);
+    for (int i = 0; i < 2; i++) {
+        image_fini(&it.pictures[i]);
+        image_fini(&it.wanted[i]);
+    }
 }
 
 static void
 pipeline__survives_every_failure(void **state)
 {
     (void)state;
-    album it = {.pictures = {picture_of(19, 13, 3, 255), picture_of(19, 13, 1, 60)}};
-    for (int i = 0; i < 2; i++)
-        reference_develop(&it.wanted[i], &it.pictures[i]);
-    sweep(&it, DCMEM_OK); /* what fits each call: no memory where memory is asked for */
-    sweep(&it, DCMEM_E_DEVICE_LOST);
-    for (int i = 0; i < 2; i++) {
-        image_fini(&it.pictures[i]);
-        image_fini(&it.wanted[i]);
-    }
+    sweep(DCMEM_OK);
+}
+
+static void
+pipeline__survives_a_device_that_is_lost_at_any_call(void **state)
+{
+    (void)state;
+    sweep(DCMEM_E_DEVICE_LOST);
 }
 
 /* ---- Less memory than it takes ---- */
@@ -464,6 +471,7 @@ main(void)
         ON_EACH(pipeline__develops_as_the_reference_does),
         ON_EACH(pipeline__develops_each_picture_with_its_own_contrast),
         ON_EACH(pipeline__survives_every_failure),
+        ON(discrete, pipeline__survives_a_device_that_is_lost_at_any_call),
     };
     return cmocka_run_group_tests(tests, prepare, NULL);
 }
