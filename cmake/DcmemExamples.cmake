@@ -64,7 +64,8 @@ set(pipeline image.c kernels.c pipeline.c)
 example_program(pipeline pipeline main.c ${pipeline})
 
 function(pipeline_test name)
-    example_program(pipeline ${name} pipeline_test.c reference.c ${pipeline} LINK dcmem-testing PkgConfig::cmocka ${ARGN})
+    example_program(pipeline ${name} pipeline_test.c reference.c ${pipeline}
+        LINK dcmem-testing PkgConfig::cmocka ${ARGN})
     target_link_options(example-pipeline-${name} PRIVATE -Wl,--wrap=malloc)
 endfunction()
 
