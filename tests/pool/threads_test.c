@@ -544,6 +544,23 @@ TEST(threads__switched_off_the_upkeep_does_nothing_unless_asked)
     manager_end(other);
 }
 
+/* No class: it is free in the good fit, not in a cache, whenever the upkeep comes. */
+TEST(threads__a_huge_block_that_is_wanted_again_and_again_stays)
+{
+    dcmem_manager *manager = cpu_manager(&(dcmem_manager_options){.idle_time_ns = 1});
+    release(manager, allocate(manager, GIB + 1));
+    EXPECT_OK(dcmem_manager_maintain(manager));
+    uint64_t acquired = stats_of(manager).acquired_bytes;
+    for (unsigned i = 0; i < 5; i++) {
+        release(manager, allocate(manager, GIB + 1));
+        EXPECT_OK(dcmem_manager_maintain(manager));
+    }
+    EXPECT_EQ(stats_of(manager).acquired_bytes, acquired);
+    EXPECT_OK(dcmem_manager_maintain(manager));
+    EXPECT_EQ(stats_of(manager).reserved_bytes, 0);
+    manager_end(manager);
+}
+
 TEST(threads__memory_that_is_in_use_again_and_again_does_not_go_back)
 {
     dcmem_manager *manager = cpu_manager(&(dcmem_manager_options){.idle_time_ns = 1});
