@@ -19,7 +19,10 @@ open_opencl(cl_context *context, cl_device_id *device, cl_command_queue *queue)
     *context = clCreateContext(NULL, 1, device, NULL, NULL, NULL);
     *queue = clCreateCommandQueue(*context, *device, 0, NULL);
     cl_program program = clCreateProgramWithSource(*context, 1, &source, NULL, NULL);
-    return clBuildProgram(program, 1, device, "", NULL, NULL) ? NULL : clCreateKernel(program, "twice", NULL);
+    cl_kernel kernel =
+        clBuildProgram(program, 1, device, "", NULL, NULL) ? NULL : clCreateKernel(program, "twice", NULL);
+    clReleaseProgram(program);
+    return kernel;
 }
 
 int
@@ -63,6 +66,7 @@ main(void)
         dcmem_buffer_destroy(buffer) || dcmem_manager_destroy(manager))
         goto failed;
     printf("%g %g %g %g\n", numbers[0], numbers[1], numbers[2], numbers[3]);
+    clReleaseKernel(kernel);
     clReleaseCommandQueue(queue);
     clReleaseContext(context);
     return 0;

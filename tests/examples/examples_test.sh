@@ -80,7 +80,7 @@ test_pmr_fills_containers_and_buffers() {
 test_opencl_doubles_on_the_program_s_own_queue() {
     local rc=0
     example opencl || rc=$?
-    [ $rc != 77 ] || skip "$(cat said)"
+    [ "$rc" != 77 ] || skip "$(cat said)"
     expect_said "2 4 6 8"
 }
 
