@@ -66,7 +66,7 @@ on_end(cl_event event, cl_int status, void *user)
 
 /* ---- Submitting ---- */
 
-/* A command to be put into the queue; NULL functions of one sort stand for the other. */
+/* What is to be put into a queue. */
 typedef struct command {
     const dcmem_place *to;
     const dcmem_place *from; /* NULL: no copy */
@@ -88,9 +88,8 @@ put(cl_event *out, cl_command_queue handle, const command *put)
 
 /* Has the driver tell of the command's end. A driver that will not is waited for instead. */
 static void
-watch(note *told, cl_event event) DCMI_REQUIRES(told->queue->lock)
+watch(dcmi_cl_queue *queue, note *told, cl_event event) DCMI_REQUIRES(queue->lock)
 {
-    dcmi_cl_queue *queue = told->queue;
     atomic_fetch_add_explicit(&queue->users, 1, memory_order_relaxed);
     if (dcmi_cl.clSetEventCallback(event, CL_COMPLETE, on_end, told)) {
         on_end(event, dcmi_cl.clWaitForEvents(1, &event), told);
@@ -116,7 +115,7 @@ submit(uint64_t *out_value, dcmi_cl_queue *queue, const command *wanted)
         *told = (note){queue, atomic_load(&queue->submitted) + 1};
         *out_value = told->value;
         atomic_store(&queue->submitted, told->value);
-        watch(told, event);
+        watch(queue, told, event);
     }
     dcmi_lock_drop(&queue->lock);
     if (result)
