@@ -413,6 +413,8 @@ TEST(cpu__each_errno_has_its_result)
     } wanted[] = {
         {ENOMEM, DCMEM_E_NO_MEMORY, DCMEM_E_NO_HOST_MEMORY},
         {EAGAIN, DCMEM_E_NO_MEMORY, DCMEM_E_NO_HOST_MEMORY},
+        {EMFILE, DCMEM_E_NO_HOST_MEMORY, DCMEM_E_NO_HOST_MEMORY},
+        {ENFILE, DCMEM_E_NO_HOST_MEMORY, DCMEM_E_NO_HOST_MEMORY},
         {EPERM, DCMEM_E_PERMISSION, DCMEM_E_PERMISSION},
         {EACCES, DCMEM_E_PERMISSION, DCMEM_E_PERMISSION},
         {ENOSYS, DCMEM_E_UNSUPPORTED, DCMEM_E_UNSUPPORTED},
@@ -424,6 +426,7 @@ TEST(cpu__each_errno_has_its_result)
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         EXPECT_EQ(dcmi_cpu_result_of(wanted[i].errno_code, DCMI_CPU_TO_MAP), wanted[i].to_map);
         EXPECT_EQ(dcmi_cpu_result_of(wanted[i].errno_code, DCMI_CPU_TO_LOCK), wanted[i].to_lock);
+        EXPECT_EQ(dcmi_cpu_result_of(wanted[i].errno_code, DCMI_CPU_TO_OPEN), wanted[i].to_lock);
     }
 }
 

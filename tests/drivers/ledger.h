@@ -19,6 +19,7 @@ typedef struct ledger {
     dcmi_cpu_call_table real;
     dcmi_range mapped[LEDGER_RANGES]; /* in no order; they touch at most */
     unsigned count;
+    int files;                      /* open */
     uint64_t calls;                 /* that can fail, so far */
     uint64_t fail_from, fail_count; /* calls number fail_from and on fail, so many of them */
     uint64_t failed;
@@ -127,6 +128,64 @@ ledger_bind(void *address, size_t bytes, int node)
     return ledger_fails("bind") ? -1 : the_ledger.real.bind(address, bytes, node);
 }
 
+static int
+ledger_file(void)
+{
+    int file = ledger_fails("file") ? -1 : the_ledger.real.file();
+    the_ledger.files += file >= 0;
+    return file;
+}
+
+static int
+ledger_extend(int file, uint64_t end)
+{
+    return ledger_fails("extend") ? -1 : the_ledger.real.extend(file, end);
+}
+
+static int
+ledger_seal(int file)
+{
+    return ledger_fails("seal") ? -1 : the_ledger.real.seal(file);
+}
+
+static int
+ledger_punch(int file, uint64_t offset, uint64_t bytes)
+{
+    return ledger_fails("punch") ? -1 : the_ledger.real.punch(file, offset, bytes);
+}
+
+static void *
+ledger_map_file(void *address, size_t bytes, int file, uint64_t offset)
+{
+    if (ledger_fails("map_file"))
+        return MAP_FAILED;
+    void *mapped = the_ledger.real.map_file(address, bytes, file, offset);
+    if (mapped != MAP_FAILED)
+        ledger_add((dcmi_range){(uintptr_t)mapped, (uintptr_t)mapped + bytes});
+    return mapped;
+}
+
+static int
+ledger_duplicate(int file)
+{
+    int copy = ledger_fails("duplicate") ? -1 : the_ledger.real.duplicate(file);
+    the_ledger.files += copy >= 0;
+    return copy;
+}
+
+static int
+ledger_close(int file)
+{
+    the_ledger.files--;
+    return the_ledger.real.close(file);
+}
+
+static int
+ledger_start(pthread_t *out, void *(*run)(void *))
+{
+    return ledger_fails("start") ? EAGAIN : the_ledger.real.start(out, run);
+}
+
 /* `fail_from` 0: nothing fails. */
 static inline void
 ledger_begin(uint64_t fail_from, uint64_t fail_count, int fail_errno)
@@ -146,6 +205,15 @@ ledger_begin(uint64_t fail_from, uint64_t fail_count, int fail_errno)
         .unlock = ledger_unlock,
         .bind = ledger_bind,
         .lock_limit = dcmi_cpu_calls.lock_limit,
+        .file = ledger_file,
+        .extend = ledger_extend,
+        .seal = ledger_seal,
+        .punch = ledger_punch,
+        .map_file = ledger_map_file,
+        .duplicate = ledger_duplicate,
+        .close = ledger_close,
+        .firm_bytes = dcmi_cpu_calls.firm_bytes,
+        .start = ledger_start,
     };
 }
 

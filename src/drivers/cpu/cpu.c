@@ -9,6 +9,9 @@
 #include "drivers/cpu/facts.h"
 #include "drivers/cpu/memory.h"
 #include "drivers/cpu/move.h"
+#include "drivers/cpu/pages.h"
+#include "drivers/cpu/queues.h"
+#include "drivers/cpu/shares.h"
 
 #include <dcmem/backend.h>
 #include <errno.h>
@@ -18,13 +21,16 @@
 #include <unistd.h>
 
 #define EXTENT_IMPORTED 1u
+#define EXTENT_SHARED   2u /* extent.driver is its file */
 
 #define ALL_KINDS    (DCMEM_KIND_BIT(DCMEM_KIND_COUNT) - 1)
-#define CAPABILITIES (DCMEM_CAP_MAP | DCMEM_CAP_IMPORT | DCMEM_CAP_UNIFIED | DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED)
+#define GROUPS       (DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | DCMEM_CAP_VIRTUAL | DCMEM_CAP_IMPORT | DCMEM_CAP_IPC)
+#define CAPABILITIES (GROUPS | DCMEM_CAP_UNIFIED | DCMEM_CAP_DIVISIBLE | DCMEM_CAP_ADDRESSED)
 
 typedef struct cpu_device {
     struct cpu_device *next;
     dcmi_cpu_memory memory;
+    dcmi_cpu_pages pages;
 } cpu_device;
 
 /* Guards the list of open devices, which is there for fork alone; taken before a device's own lock. */
@@ -45,23 +51,42 @@ static void
 before_fork(void) DCMI_UNCHECKED
 {
     dcmi_lock_take(&devices_lock);
-    for (cpu_device *device = devices; device; device = device->next)
+    for (cpu_device *device = devices; device; device = device->next) {
         dcmi_lock_take(&device->memory.lock);
+        dcmi_lock_take(&device->pages.lock);
+    }
+    dcmi_cpu_queues_before_fork();
 }
 
 static void
-after_fork(void) DCMI_UNCHECKED
+drop_locks(void) DCMI_UNCHECKED
 {
-    for (cpu_device *device = devices; device; device = device->next)
+    for (cpu_device *device = devices; device; device = device->next) {
+        dcmi_lock_drop(&device->pages.lock);
         dcmi_lock_drop(&device->memory.lock);
+    }
     dcmi_lock_drop(&devices_lock);
+}
+
+static void
+in_parent(void)
+{
+    dcmi_cpu_queues_after_fork();
+    drop_locks();
+}
+
+static void
+in_child(void)
+{
+    dcmi_cpu_queues_in_child();
+    drop_locks();
 }
 
 __attribute__((constructor)) static void
 watch_fork(void)
 {
     /* It can fail for want of memory only; then a fork in the middle of a growth is what is lost. */
-    (void)pthread_atfork(before_fork, after_fork, after_fork);
+    (void)pthread_atfork(before_fork, in_parent, in_child);
 }
 
 static void
@@ -160,6 +185,7 @@ cpu_close(void *handle)
 {
     cpu_device *device = handle;
     devices_remove(device);
+    dcmi_cpu_pages_fini(&device->pages);
     dcmi_cpu_memory_fini(&device->memory);
     device_unmap(device);
 }
@@ -195,6 +221,7 @@ cpu_info(dcmem_device_info *out, void *handle)
         .last_level_cache_bytes = facts.last_level_cache_bytes,
         .numa_node = device->memory.numa_node,
         .is_unified = true,
+        .page_bytes = page,
     };
     memcpy(info.name, facts.name, sizeof facts.name);
     memcpy(info.driver_version, facts.system, sizeof facts.system);
@@ -219,6 +246,30 @@ extent_at(uint64_t address, uint64_t bytes, dcmem_kind kind, uint32_t flags)
     };
 }
 
+static dcmem_extent
+extent_of(const dcmi_cpu_share *share, dcmem_kind kind)
+{
+    dcmem_extent extent = extent_at(share->range.begin, dcmi_range_bytes(share->range), kind, EXTENT_SHARED);
+    extent.driver = (uint64_t)share->file;
+    return extent;
+}
+
+static dcmi_cpu_share
+share_of(const dcmem_extent *extent)
+{
+    return (dcmi_cpu_share){{extent->address, extent->address + extent->bytes}, (int)extent->driver};
+}
+
+static dcmem_result
+acquire_shared(dcmem_extent *out, cpu_device *device, const dcmem_acquire *request)
+{
+    dcmi_cpu_share share;
+    dcmem_result result = dcmi_cpu_share_create(&share, &device->memory, request);
+    if (!result)
+        *out = extent_of(&share, request->kind);
+    return result;
+}
+
 static dcmem_result
 cpu_acquire(dcmem_extent *out, void *handle, const dcmem_call *call, const dcmem_acquire *request)
 {
@@ -227,6 +278,8 @@ cpu_acquire(dcmem_extent *out, void *handle, const dcmem_call *call, const dcmem
     dcmi_range range;
     if (request->kind >= DCMEM_KIND_COUNT)
         return dcmi_fail(DCMEM_E_UNSUPPORTED, "there is no memory kind %d", (int)request->kind);
+    if (request->flags & DCMEM_ACQUIRE_SHARED)
+        return acquire_shared(out, device, request);
     dcmem_result result = dcmi_cpu_memory_acquire(&range, &device->memory, request);
     if (result)
         return result;
@@ -241,6 +294,10 @@ cpu_release(void *handle, const dcmem_call *call, const dcmem_extent *extent)
     cpu_device *device = handle;
     if (extent->flags & EXTENT_IMPORTED)
         return DCMEM_OK;
+    if (extent->flags & EXTENT_SHARED) {
+        const dcmi_cpu_share share = share_of(extent);
+        return dcmi_cpu_share_destroy(&device->memory, &share);
+    }
     return dcmi_cpu_memory_release(&device->memory, (dcmi_range){extent->address, extent->address + extent->bytes});
 }
 
@@ -312,6 +369,151 @@ cpu_import_host(dcmem_extent *out, void *handle, const dcmem_call *call, void *h
     return DCMEM_OK;
 }
 
+/* ---- ASYNC ---- */
+
+static dcmem_result
+cpu_queue_open(void **out_queue, void *handle, const dcmem_native_context *native)
+{
+    (void)handle;
+    dcmi_cpu_queue *queue;
+    if (native)
+        return dcmi_fail(DCMEM_E_UNSUPPORTED, "the CPU has no native queues that could be lent");
+    dcmem_result result = dcmi_cpu_queue_open(&queue);
+    if (!result)
+        *out_queue = queue;
+    return result;
+}
+
+static void
+cpu_queue_close(void *handle, void *queue)
+{
+    (void)handle;
+    dcmi_cpu_queue_close(queue);
+}
+
+static dcmem_result
+cpu_enqueue_copy(uint64_t *out_value, void *handle, void *queue, const dcmem_call *call, const dcmem_place *to,
+                 const dcmem_place *from, uint64_t bytes)
+{
+    (void)handle;
+    (void)call;
+    const dcmi_cpu_work work = {.to = host_of(to), .from = host_of(from), .bytes = bytes};
+    return dcmi_cpu_queue_submit(out_value, queue, &work);
+}
+
+static dcmem_result
+cpu_enqueue_fill(uint64_t *out_value, void *handle, void *queue, const dcmem_call *call, const dcmem_place *to,
+                 uint64_t bytes, const void *pattern, uint32_t pattern_bytes)
+{
+    (void)handle;
+    (void)call;
+    dcmi_cpu_work work = {.to = host_of(to), .bytes = bytes, .pattern_bytes = pattern_bytes};
+    DCMI_REQUIRE(pattern_bytes >= 1 && pattern_bytes <= sizeof work.pattern);
+    memcpy(work.pattern, pattern, pattern_bytes);
+    return dcmi_cpu_queue_submit(out_value, queue, &work);
+}
+
+static dcmem_result
+cpu_queue_mark(uint64_t *out_value, void *handle, void *queue)
+{
+    (void)handle;
+    *out_value = dcmi_cpu_queue_submitted(queue);
+    return DCMEM_OK;
+}
+
+static uint64_t
+cpu_queue_completed(void *handle, void *queue)
+{
+    (void)handle;
+    return dcmi_cpu_queue_completed(queue);
+}
+
+static dcmem_result
+cpu_queue_wait(void *handle, void *queue, uint64_t value, uint64_t timeout_ns)
+{
+    (void)handle;
+    return dcmi_cpu_queue_wait(queue, value, timeout_ns);
+}
+
+/* ---- VIRTUAL ---- */
+
+static dcmem_result
+cpu_reserve(uint64_t *out_address, void *handle, uint64_t bytes, uint64_t alignment)
+{
+    cpu_device *device = handle;
+    dcmi_range range;
+    dcmem_result result = dcmi_cpu_memory_reserve(&range, &device->memory, bytes, alignment);
+    if (!result)
+        *out_address = range.begin;
+    return result;
+}
+
+static dcmem_result
+cpu_unreserve(void *handle, uint64_t address, uint64_t bytes)
+{
+    cpu_device *device = handle;
+    return dcmi_cpu_memory_unreserve(&device->memory, (dcmi_range){address, address + bytes});
+}
+
+static dcmem_result
+cpu_page_create(uint64_t *out_page, void *handle, const dcmem_call *call, uint64_t bytes, dcmem_kind kind)
+{
+    (void)call;
+    cpu_device *device = handle;
+    return dcmi_cpu_page_create(out_page, &device->pages, bytes, kind);
+}
+
+static dcmem_result
+cpu_page_destroy(void *handle, const dcmem_call *call, uint64_t page)
+{
+    (void)call;
+    cpu_device *device = handle;
+    return dcmi_cpu_page_destroy(&device->pages, page);
+}
+
+static dcmem_result
+cpu_page_map(void *handle, const dcmem_call *call, uint64_t address, uint64_t page, uint64_t page_offset,
+             uint64_t bytes)
+{
+    (void)call;
+    cpu_device *device = handle;
+    return dcmi_cpu_page_map(&device->pages, &device->memory, address, page, page_offset, bytes);
+}
+
+static dcmem_result
+cpu_page_unmap(void *handle, const dcmem_call *call, uint64_t address, uint64_t bytes)
+{
+    (void)handle;
+    (void)call;
+    return dcmi_cpu_page_unmap(address, bytes);
+}
+
+/* ---- IPC ---- */
+
+static dcmem_result
+cpu_ipc_export(dcmem_ipc_handle *out, void *handle, const dcmem_call *call, const dcmem_extent *extent)
+{
+    (void)handle;
+    (void)call;
+    if (!(extent->flags & EXTENT_SHARED))
+        return dcmi_fail(DCMEM_E_UNSUPPORTED, "the memory was acquired without DCMEM_ACQUIRE_SHARED");
+    const dcmi_cpu_share share = share_of(extent);
+    return dcmi_cpu_share_export(out, &share, extent->kind);
+}
+
+static dcmem_result
+cpu_ipc_import(dcmem_extent *out, void *handle, const dcmem_call *call, const dcmem_ipc_handle *from)
+{
+    (void)call;
+    cpu_device *device = handle;
+    dcmi_cpu_share share;
+    dcmem_kind kind;
+    dcmem_result result = dcmi_cpu_share_import(&share, &kind, &device->memory, from);
+    if (!result)
+        *out = extent_of(&share, kind);
+    return result;
+}
+
 /* Known to the registry by its name alone. */
 extern const dcmem_backend dcmi_cpu_backend;
 
@@ -332,5 +534,20 @@ const dcmem_backend dcmi_cpu_backend = {
     .unmap = cpu_unmap,
     .flush = cpu_no_need,
     .invalidate = cpu_no_need,
+    .queue_open = cpu_queue_open,
+    .queue_close = cpu_queue_close,
+    .enqueue_copy = cpu_enqueue_copy,
+    .enqueue_fill = cpu_enqueue_fill,
+    .queue_mark = cpu_queue_mark,
+    .queue_completed = cpu_queue_completed,
+    .queue_wait = cpu_queue_wait,
+    .reserve = cpu_reserve,
+    .unreserve = cpu_unreserve,
+    .page_create = cpu_page_create,
+    .page_destroy = cpu_page_destroy,
+    .page_map = cpu_page_map,
+    .page_unmap = cpu_page_unmap,
     .import_host = cpu_import_host,
+    .ipc_export = cpu_ipc_export,
+    .ipc_import = cpu_ipc_import,
 };

@@ -171,12 +171,10 @@ advise_huge_pages(dcmi_range range, int advice)
     return dcmi_fail_errno(result, errno, "huge pages for %llu bytes", (unsigned long long)dcmi_range_bytes(range));
 }
 
-/* Makes accessible memory what the device's options and the kind promise. */
-static dcmem_result
-furnish(dcmi_range range, const dcmi_cpu_memory *memory, const dcmem_acquire *request)
+dcmem_result
+dcmi_cpu_memory_furnish(dcmi_range range, const dcmi_cpu_memory *memory, dcmem_kind kind, bool grows)
 {
     dcmem_result result = DCMEM_OK;
-    bool grows = request->flags & DCMEM_ACQUIRE_GROW;
     if (memory->numa_node >= 0 && dcmi_cpu_calls.bind(pointer(range.begin), dcmi_range_bytes(range), memory->numa_node))
         return dcmi_fail_errno(dcmi_cpu_result_of(errno, DCMI_CPU_TO_MAP), errno, "memory of NUMA node %d",
                                memory->numa_node);
@@ -186,7 +184,7 @@ furnish(dcmi_range range, const dcmi_cpu_memory *memory, const dcmem_acquire *re
         result = advise_huge_pages(range, MADV_HUGEPAGE);
     if (memory->huge_pages == DCMEM_HUGE_PAGES_OFF)
         result = advise_huge_pages(range, MADV_NOHUGEPAGE);
-    if (!result && request->kind == DCMEM_KIND_PINNED)
+    if (!result && kind == DCMEM_KIND_PINNED)
         result = lock_pages(range);
     return result;
 }
@@ -215,7 +213,7 @@ dcmi_cpu_memory_acquire(dcmi_range *out, dcmi_cpu_memory *memory, const dcmem_ac
     if (grows)
         result = commit(range);
     if (!result)
-        result = furnish(range, memory, request);
+        result = dcmi_cpu_memory_furnish(range, memory, request->kind, grows);
     if (result)
         goto undo_range;
     *out = range;
@@ -249,4 +247,16 @@ dcmi_cpu_memory_release(dcmi_cpu_memory *memory, dcmi_range range)
     bool is_adopted = dcmi_windows_adopt(&memory->windows, range);
     dcmi_lock_drop(&memory->lock);
     return is_adopted ? DCMEM_OK : unmap(memory, range);
+}
+
+dcmem_result
+dcmi_cpu_memory_reserve(dcmi_range *out, dcmi_cpu_memory *memory, uint64_t bytes, uint64_t alignment)
+{
+    return map_aligned(out, memory, bytes, alignment, PROT_NONE);
+}
+
+dcmem_result
+dcmi_cpu_memory_unreserve(dcmi_cpu_memory *memory, dcmi_range range)
+{
+    return unmap(memory, range);
 }

@@ -25,4 +25,11 @@ void dcmi_cpu_memory_fini(dcmi_cpu_memory *memory);
 dcmem_result dcmi_cpu_memory_acquire(dcmi_range *out, dcmi_cpu_memory *memory, const dcmem_acquire *request);
 dcmem_result dcmi_cpu_memory_release(dcmi_cpu_memory *memory, dcmi_range range);
 
+/* Addresses that cannot be touched; and their end, with whatever is mapped there by then. */
+dcmem_result dcmi_cpu_memory_reserve(dcmi_range *out, dcmi_cpu_memory *memory, uint64_t bytes, uint64_t alignment);
+dcmem_result dcmi_cpu_memory_unreserve(dcmi_cpu_memory *memory, dcmi_range range);
+
+/* Makes accessible memory what the device's options and the kind promise. `grows`: huge pages are worth it. */
+dcmem_result dcmi_cpu_memory_furnish(dcmi_range range, const dcmi_cpu_memory *memory, dcmem_kind kind, bool grows);
+
 #endif
