@@ -1,7 +1,8 @@
-/* pages.h: virtual memory of the CPU: pages of a file in memory, mapped into reserved addresses, several times if wanted.
+/* pages.h: virtual memory of the CPU: pages of a file in memory, mapped into reserved addresses, several times if
+ * wanted.
  *
- * A device has one file for all its pages, so they cost no descriptors, and neighbours in both become one mapping of the
- * kernel. Pages lie one after the other in it; where one has ended, its bytes are punched out and its place is not
+ * A device has one file for all its pages, so they cost no descriptors, and neighbours in both become one mapping of
+ * the kernel. Pages lie one after the other in it; where one has ended, its bytes are punched out and its place is not
  * used again: there are 2^62 bytes of places.
  *
  * A child of fork shares pages with its parent, unlike other memory. */
