@@ -21,7 +21,7 @@ endforeach()
 
 # --- test runners: the kit under each of those that are here --------------------------------------------------------
 
-find_package(PkgConfig)
+find_package(PkgConfig QUIET)
 
 # example_program(FOLDER NAME SOURCES... [DEFINE NAME] [LINK LIBRARY...]): a program examples/FOLDER/NAME.
 function(example_program folder name)
