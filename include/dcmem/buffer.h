@@ -135,7 +135,7 @@ DCMEM_API dcmem_result dcmem_buffer_import(dcmem_buffer **out, dcmem_manager *ma
  * Errors: DCMEM_E_STALE_BUFFER (a double free too), DCMEM_E_NOT_A_BUFFER, DCMEM_E_STALE_MANAGER (it ended with its
  * manager; DCMEM_E_STALE_BUFFER once its place is used again), DCMEM_E_BUSY; of those to be scrubbed
  * DCMEM_E_NO_HOST_MEMORY and the driver's own; where its memory was freed as raw memory before, those of
- * dcmem_raw_free(), and the buffer is gone. */
+ * dcmem_raw_free(), and the buffer is gone; DCMEM_E_CORRUPTED, and the buffer is gone (dcmem/guard.h). */
 DCMEM_API dcmem_result dcmem_buffer_destroy(dcmem_buffer *buffer);
 
 /* `out->size` is set by the caller.

@@ -8,6 +8,7 @@
 
 #include <dcmem/base.h>
 #include <dcmem/buffer.h>
+#include <dcmem/guard.h>
 #include <dcmem/log.h>
 #include <dcmem/manager.h>
 #include <dcmem/memory.h>

@@ -57,6 +57,9 @@ typedef struct dcmem_manager_options {
     uint64_t growth_bytes;             /* least that a growth acquires; 0: by what is missing */
     dcmem_out_of_memory out_of_memory; /* NULL: none */
     void *out_of_memory_user;
+    uint32_t guards;      /* DCMEM_GUARD_* of dcmem/guard.h; 0: what DCMEM_GUARDS in the environment says, or none */
+    uint32_t guard_bytes; /* of a red zone, at most 1 MiB; 0: 64 */
+    uint64_t quarantine_bytes; /* most freed memory that guards hold back; 0: 64 MiB */
 } dcmem_manager_options;
 
 typedef struct dcmem_limits {
@@ -85,14 +88,16 @@ typedef struct dcmem_optimize_report {
 DCMEM_API dcmem_result dcmem_device_describe(dcmem_device_info *out, const char *backend, uint32_t device);
 
 /* Creates a manager. NULL options: the CPU with every choice the library's.
- * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (a field out of range, an unknown non-zero tail), DCMEM_E_UNAVAILABLE,
+ * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (a field out of range, an unknown non-zero tail, DCMEM_GUARDS in the
+ * environment not understood), DCMEM_E_UNAVAILABLE,
  * DCMEM_E_CONTRACT, DCMEM_E_NO_HOST_MEMORY, DCMEM_E_LIMIT (65535 managers are alive), the driver's own. */
 DCMEM_API dcmem_result dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *options);
 
 /* Ends a manager and gives everything back to the driver. Whatever was still live is freed with it; its handles are
  * stale from then on. NULL is allowed.
  * Threads: one; no other call on this manager may be running. Errors: DCMEM_E_LEAKED when something was still live
- * (the manager is gone all the same), DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER, the driver's own. */
+ * (the manager is gone all the same), DCMEM_E_CORRUPTED (the same; dcmem/guard.h), DCMEM_E_STALE_MANAGER,
+ * DCMEM_E_NOT_A_MANAGER, the driver's own. */
 DCMEM_API dcmem_result dcmem_manager_destroy(dcmem_manager *manager);
 
 /* `out->size` is set by the caller.
@@ -119,7 +124,8 @@ DCMEM_API dcmem_result dcmem_manager_optimize(dcmem_optimize_report *out, dcmem_
 
 /* Frees everything that is live, buffers and raw blocks, gives all memory back and resets the statistics.
  * Threads: one; no other call on this manager may be running. Errors: DCMEM_E_BUSY when an access is open (nothing is
- * freed then), DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER, the driver's own. */
+ * freed then), DCMEM_E_CORRUPTED (all is freed; dcmem/guard.h), DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER, the
+ * driver's own. */
 DCMEM_API dcmem_result dcmem_manager_clear(dcmem_manager *manager);
 
 /* One round of the background upkeep, now and in this thread.

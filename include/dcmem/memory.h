@@ -38,7 +38,7 @@ DCMEM_API void *dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint
 
 /* NULL is allowed and does nothing.
  * Threads: any. Errors: DCMEM_E_UNKNOWN_ADDRESS, DCMEM_E_FOREIGN, DCMEM_E_INTERIOR, DCMEM_E_ALREADY_FREE,
- * DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER. */
+ * DCMEM_E_STALE_MANAGER, DCMEM_E_NOT_A_MANAGER; DCMEM_E_CORRUPTED (it is free all the same; dcmem/guard.h). */
 DCMEM_API dcmem_result dcmem_raw_free(dcmem_manager *manager, void *address);
 
 /* How many bytes the block really has, at least what was asked for.

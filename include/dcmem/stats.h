@@ -56,7 +56,8 @@ DCMEM_BEGIN
     X(buffers_destroyed, "1", "Buffers destroyed")                                                                     \
     X(accesses, "1", "Accesses opened")                                                                                \
     X(access_conflicts, "1", "Accesses refused or delayed by another access")                                          \
-    X(maintenance_rounds, "1", "Rounds of the background upkeep")
+    X(maintenance_rounds, "1", "Rounds of the background upkeep")                                                      \
+    X(guard_findings, "1", "Damaged blocks that guards found")
 
 /* Gauges: as they are now. */
 #define DCMEM_STATS_GAUGES(X)                                                                                          \
@@ -73,6 +74,7 @@ DCMEM_BEGIN
     X(imported_bytes, "By", "Bytes of the callers' own memory in use")                                                 \
     X(host_side_bytes, "By", "Bytes of host memory that shadow device memory")                                         \
     X(metadata_bytes, "By", "Bytes of the library's own bookkeeping")                                                  \
+    X(quarantined_bytes, "By", "Freed bytes that guards hold back, neither used nor free")                             \
     X(limit_bytes, "By", "The hard limit; 0: none")                                                                    \
     X(live_allocations, "1", "Allocations not yet freed")                                                              \
     X(live_buffers, "1", "Buffers not yet destroyed")                                                                  \

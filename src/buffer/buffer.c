@@ -10,6 +10,7 @@
 #include "buffer/gate.h"
 #include "buffer/life.h"
 #include "buffer/side.h"
+#include "guard/guard.h"
 #include "pool/hot.h"
 
 #include <stdlib.h>
@@ -123,7 +124,7 @@ make_block(dcmem_buffer **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buff
     dcmi_thread *thread = dcmi_thread_get();
     if (!thread)
         return DCMEM_E_NO_HOST_MEMORY;
-    uint64_t address = dcmi_pool_take(pool, bytes, options->alignment, DCMI_HOLDER_LIBRARY);
+    uint64_t address = dcmi_guard_take(pool, bytes, options->alignment, DCMI_HOLDER_LIBRARY);
     if (!address)
         return dcmem_last_detail()->result;
 
@@ -139,6 +140,7 @@ make_block(dcmem_buffer **out, dcmi_pool *pool, uint64_t bytes, const dcmem_buff
     if (result)
         goto undo_slot;
     slot_begin(slot, buffer, pool);
+    dcmi_side_label(slot);
     *out = buffer;
     return DCMEM_OK;
 
@@ -147,7 +149,7 @@ undo_slot:
 undo_address:;
     dcmem_detail cause = dcmi_detail_save();
     /* Taken just now: only a driver that fails twice can fail here. */
-    (void)dcmi_pool_give(pool, address, DCMI_HOLDER_LIBRARY);
+    (void)dcmi_guard_drop(pool, address, DCMI_HOLDER_LIBRARY);
     dcmi_detail_restore(&cause);
     return result;
 }
@@ -294,7 +296,7 @@ dispose(dcmi_slot *slot, dcmem_buffer *buffer)
 {
     dcmi_pool *pool;
     dcmi_shadow shadow = {0};
-    dcmem_result result = dcmi_side_pool(&pool, slot);
+    dcmem_result given = DCMEM_OK, result = dcmi_side_pool(&pool, slot);
     if (result)
         return result;
     if (dcmi_has_gates())
@@ -303,16 +305,16 @@ dispose(dcmi_slot *slot, dcmem_buffer *buffer)
         dcmi_pool_tag(pool, slot->tag, -(int64_t)dcmi_slot_bytes(slot), -1);
     if (slot->traits & DCMI_TRAIT_HOST)
         shadow = dcmi_shadow_detach(slot);
-    dcmi_shadow_give(&shadow, slot->flags & DCMEM_BUFFER_SCRUB);
+    result = dcmi_shadow_end(&shadow, slot->flags & DCMEM_BUFFER_SCRUB);
     if (slot->traits & DCMI_TRAIT_IMPORTED)
         release_imported(slot, pool);
     else
-        result = dcmi_pool_give(pool, slot->address, DCMI_HOLDER_LIBRARY);
+        given = dcmi_guard_give(pool, slot->address, DCMI_HOLDER_LIBRARY);
     if (slot->traits & DCMI_TRAIT_MORE)
         dcmi_more_fini(dcmi_slot_more(slot));
     dcmi_pool_add(pool, DCMI_COUNTER_buffers_destroyed, 1);
     dcmi_slot_give(slot, dcmi_thread_current);
-    return result;
+    return given ? given : result;
 }
 
 /* With the bytes still there on failure, the buffer stays. */
@@ -454,7 +456,7 @@ capacity_of(uint64_t *out, const dcmi_slot *slot)
     }
     dcmem_result result = dcmi_side_pool(&pool, slot);
     if (!result)
-        result = dcmi_pool_find(&block, pool, slot->address);
+        result = dcmi_guard_find(&block, pool, slot->address, DCMI_HOLDER_LIBRARY);
     if (!result)
         *out = block.capacity;
     return result;
@@ -500,6 +502,7 @@ dcmem_buffer_set_tag(dcmem_buffer *buffer, dcmem_tag tag)
             dcmi_pool_tag(pool, tag, bytes, 1);
         slot->tag = (uint8_t)tag;
         slot->traits = tag ? slot->traits | DCMI_TRAIT_TAGGED : slot->traits & ~DCMI_TRAIT_TAGGED;
+        dcmi_side_label(slot);
     }
     dcmi_slot_unlock(&locked, false);
     return result;

@@ -8,6 +8,7 @@
 #include "buffer/contents.h"
 #include "buffer/gate.h"
 #include "buffer/side.h"
+#include "guard/guard.h"
 
 typedef struct resizing {
     uint64_t bytes;
@@ -24,9 +25,10 @@ typedef struct resizing {
 /* ---- What it takes ---- */
 
 static bool
-is_worth_leaving(uint64_t capacity, uint64_t bytes)
+must_leave(const dcmi_pool *pool, uint64_t capacity, uint64_t bytes)
 {
-    return capacity > DCMI_PAGE && bytes <= capacity / 2;
+    bool is_worth_it = capacity > DCMI_PAGE && bytes <= capacity / 2;
+    return bytes > capacity || is_worth_it || !dcmi_guard_fits(pool, capacity, bytes);
 }
 
 static dcmem_result
@@ -48,12 +50,11 @@ plan(resizing *of)
     const dcmi_slot *slot = of->locked.slot;
     const dcmi_more *more = dcmi_slot_ready_more(of->locked.slot);
     dcmi_block block;
-    dcmem_result result = dcmi_pool_find(&block, of->pool, slot->address);
+    dcmem_result result = dcmi_guard_find(&block, of->pool, slot->address, DCMI_HOLDER_LIBRARY);
     if (result)
         return result;
-    of->moves_block = of->bytes > block.capacity || is_worth_leaving(block.capacity, of->bytes);
-    of->moves_shadow = (slot->traits & DCMI_TRAIT_HOST) &&
-                       (of->bytes > more->host_capacity || is_worth_leaving(more->host_capacity, of->bytes));
+    of->moves_block = must_leave(of->pool, block.capacity, of->bytes);
+    of->moves_shadow = (slot->traits & DCMI_TRAIT_HOST) && must_leave(of->pool, more->host_capacity, of->bytes);
     of->wants_block = of->moves_block && !of->address;
     of->wants_shadow = of->moves_shadow && !of->shadow.address;
     return DCMEM_OK;
@@ -64,7 +65,7 @@ static dcmem_result
 fetch(resizing *of, uint64_t alignment)
 {
     if (of->wants_block) {
-        of->address = dcmi_pool_take(of->pool, of->bytes, alignment, DCMI_HOLDER_LIBRARY);
+        of->address = dcmi_guard_take(of->pool, of->bytes, alignment, DCMI_HOLDER_LIBRARY);
         if (!of->address)
             return dcmem_last_detail()->result;
     }
@@ -148,6 +149,7 @@ commit(resizing *of)
     atomic_store_explicit(&slot->bytes, of->bytes, memory_order_release);
     if (slot->tag)
         dcmi_pool_tag(of->pool, slot->tag, (int64_t)(of->bytes - old), 0);
+    dcmi_side_label(slot);
 }
 
 /* What was fetched and not used, or what was left. */
@@ -159,7 +161,7 @@ clean_up(resizing *of, bool scrubs, dcmem_tag tag)
     /* The buffer has moved and cannot move back; a driver that can neither fill nor copy shows the bytes to nobody. */
     if (of->address && scrubs && dcmi_block_scrub(of->pool, of->address, tag))
         dcmi_log(DCMEM_LOG_WARNING, "buffer", "not scrubbed: %s", dcmem_last_detail()->message);
-    if (of->address && dcmi_pool_give(of->pool, of->address, DCMI_HOLDER_LIBRARY))
+    if (of->address && dcmi_guard_drop(of->pool, of->address, DCMI_HOLDER_LIBRARY))
         dcmi_log(DCMEM_LOG_ERROR, "buffer", "a block was not given back: %s", dcmem_last_detail()->message);
     dcmi_detail_restore(&cause);
 }

@@ -2,6 +2,7 @@
 #include "buffer/side.h"
 
 #include "base/log.h"
+#include "guard/guard.h"
 
 #include <string.h>
 
@@ -102,7 +103,7 @@ dcmi_block_scrub(dcmi_pool *pool, uint64_t address, dcmem_tag tag)
 {
     dcmi_block block;
     dcmi_site site = {.pool = pool};
-    dcmem_result result = dcmi_pool_find(&block, pool, address);
+    dcmem_result result = dcmi_guard_find(&block, pool, address, DCMI_HOLDER_LIBRARY);
     if (!result)
         result = dcmi_pool_place(&site.place, pool, address);
     if (!result)
@@ -120,29 +121,57 @@ dcmi_shadow_take(dcmi_shadow *out, dcmi_pool *pool, uint64_t bytes, uint64_t ali
     dcmem_result result = dcmi_pool_of_kind(&shadow.pool, dcmi_pool_root(pool), DCMEM_KIND_HOST);
     if (result)
         return result;
-    shadow.address = dcmi_pool_take(shadow.pool, bytes, alignment, DCMI_HOLDER_LIBRARY);
+    shadow.address = dcmi_guard_take(shadow.pool, bytes, alignment, DCMI_HOLDER_LIBRARY);
     if (!shadow.address) {
         /* To a pool all memory is its device's; this memory is the host's. */
         if (dcmem_last_detail()->result == DCMEM_E_NO_MEMORY)
             return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "host side: %s", dcmem_last_detail()->message);
         return dcmem_last_detail()->result;
     }
-    result = dcmi_pool_find(&block, shadow.pool, shadow.address);
+    result = dcmi_guard_find(&block, shadow.pool, shadow.address, DCMI_HOLDER_LIBRARY);
     shadow.capacity = result ? bytes : block.capacity;
     *out = shadow;
+    return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_shadow_end(const dcmi_shadow *shadow, bool scrubs)
+{
+    dcmi_place place;
+    if (!shadow->address)
+        return DCMEM_OK;
+    if (scrubs && !dcmi_pool_place(&place, shadow->pool, shadow->address))
+        memset(place.host, 0, shadow->capacity);
+    dcmem_result result = dcmi_guard_give(shadow->pool, shadow->address, DCMI_HOLDER_LIBRARY);
+    if (!result || result == DCMEM_E_CORRUPTED)
+        return result;
+    dcmi_log(DCMEM_LOG_ERROR, "buffer", "a host side was not given back: %s", dcmem_last_detail()->message);
     return DCMEM_OK;
 }
 
 void
 dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs)
 {
-    dcmi_place place;
-    if (!shadow->address)
+    dcmem_detail before = dcmi_detail_save();
+    if (dcmi_shadow_end(shadow, scrubs)) {
+        dcmi_guard_tell_later(shadow->pool);
+        dcmi_detail_restore(&before);
+    }
+}
+
+void
+dcmi_side_label(const dcmi_slot *slot)
+{
+    dcmi_pool *root = dcmi_pool_resolve(dcmi_slot_manager(slot)), *pool;
+    if (!root || !dcmi_pool_guard(root) || dcmi_side_pool(&pool, slot))
         return;
-    if (scrubs && !dcmi_pool_place(&place, shadow->pool, shadow->address))
-        memset(place.host, 0, shadow->capacity);
-    if (dcmi_pool_give(shadow->pool, shadow->address, DCMI_HOLDER_LIBRARY))
-        dcmi_log(DCMEM_LOG_ERROR, "buffer", "a host side was not given back: %s", dcmem_last_detail()->message);
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+    dcmem_buffer *buffer = dcmi_slot_handle(slot, dcmi_word_generation(word));
+    if (!(slot->traits & DCMI_TRAIT_IMPORTED))
+        dcmi_guard_label(pool, slot->address, buffer, slot->tag, false);
+    const dcmi_more *more = dcmi_slot_more(slot);
+    if (slot->traits & DCMI_TRAIT_HOST)
+        dcmi_guard_label(more->host_pool, more->host_address, buffer, slot->tag, true);
 }
 
 void
@@ -154,6 +183,7 @@ dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow)
     more->host_capacity = shadow->capacity;
     slot->traits |= DCMI_TRAIT_HOST;
     dcmi_pool_adjust(shadow->pool, DCMI_GAUGE_HOST_SIDE, (int64_t)shadow->capacity);
+    dcmi_side_label(slot);
     *shadow = (dcmi_shadow){0};
 }
 

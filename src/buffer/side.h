@@ -17,6 +17,9 @@ dcmem_result dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side si
 /* Units in which the host's view and the device's are brought together; 1 where they are one. */
 uint64_t dcmi_side_unit(const dcmi_slot *slot, const dcmi_pool *pool);
 
+/* Tells a guard, where there is one, whose the slot's blocks are. The slot's buffer lives. */
+void dcmi_side_label(const dcmi_slot *slot);
+
 /* Overwrites a block with zero. Of a lost device: success, for nobody can read it. */
 dcmem_result dcmi_block_scrub(dcmi_pool *pool, uint64_t address, dcmem_tag tag);
 
@@ -30,8 +33,10 @@ typedef struct dcmi_shadow {
 /* For memory of `pool`'s manager. */
 dcmem_result dcmi_shadow_take(dcmi_shadow *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment);
 
-/* `scrubs`: its bytes are wiped out first. */
+/* `scrubs`: its bytes are wiped out first. dcmi_shadow_end() is for a buffer's end, whose result tells of damage that
+ * guards find: DCMEM_E_CORRUPTED. */
 void dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs);
+dcmem_result dcmi_shadow_end(const dcmi_shadow *shadow, bool scrubs);
 
 /* From and to a slot, which counts it. */
 void dcmi_shadow_attach(dcmi_slot *slot, dcmi_shadow *shadow);

@@ -2,6 +2,7 @@
 #include "backend/faults.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "guard/guard.h"
 #include "pool/inside.h"
 
 #include <dcmem/version.h>
@@ -95,9 +96,19 @@ dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_opti
     if (result)
         return result;
 
+    dcmi_guard_settings guards;
+    dcmi_guard *guard;
+    result = dcmi_guard_settings_read(&guards, &options);
+    if (!result)
+        result = dcmi_guard_create(&guard, &guards, options.out_of_memory, options.out_of_memory_user);
+    if (result)
+        return result;
+
     dcmi_device *device = dcmi_os_reserve(sizeof *device);
-    if (!device)
-        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a device");
+    if (!device) {
+        result = dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a device");
+        goto undo_guard;
+    }
     dcmem_open how = {
         .size = sizeof how,
         .index = options.device,
@@ -111,11 +122,16 @@ dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_opti
         goto undo_device;
 
     dcmi_pool_settings settings = settings_from(&options);
+    if (guard) {
+        settings.out_of_memory = dcmi_guard_out_of_memory;
+        settings.out_of_memory_user = guard;
+    }
     dcmem_manager *manager;
     result = dcmi_pool_create(&manager, device, &settings);
     if (result)
         goto undo_open;
 
+    dcmi_pool_set_guard(dcmi_pool_resolve(manager), guard);
     result = dcmi_faults_guard(manager);
     if (result)
         goto undo_pool;
@@ -132,6 +148,8 @@ undo_open:
     dcmi_device_close(device);
 undo_device:
     dcmi_os_unreserve(device, sizeof *device);
+undo_guard:
+    dcmi_guard_destroy(guard);
     return result;
 }
 
@@ -145,9 +163,17 @@ dcmem_manager_destroy(dcmem_manager *manager)
         return dcmem_last_detail()->result;
 
     dcmi_device *device = root->device;
+    dcmi_guard *guard = dcmi_pool_guard(root);
     uint64_t bytes, blocks;
+    dcmem_result harm = dcmi_guard_end(guard, true);
+    dcmem_detail told = dcmi_detail_save();
     dcmem_result result = dcmi_pool_destroy(&bytes, &blocks, root);
+    dcmi_guard_destroy(guard);
     dcmi_os_unreserve(device, sizeof *device);
+    if (!result && harm) {
+        dcmi_detail_restore(&told);
+        result = harm;
+    }
     if (result || blocks == 0)
         return result;
 
@@ -228,6 +254,7 @@ dcmem_manager_trim(uint64_t *out_bytes, dcmem_manager *manager, uint64_t keep_by
     if (!root)
         return dcmem_last_detail()->result;
     dcmem_result failed = DCMEM_OK;
+    dcmi_guard_flush(dcmi_pool_guard(root));
     uint64_t bytes = dcmi_pool_trim(root, keep_bytes, &failed);
     if (out_bytes)
         *out_bytes = bytes;
@@ -243,6 +270,7 @@ dcmem_manager_optimize(dcmem_optimize_report *out, dcmem_manager *manager, uint6
         return dcmem_last_detail()->result;
 
     uint64_t begin = dcmi_os_now_ns();
+    dcmi_guard_flush(dcmi_pool_guard(root));
     uint64_t used = dcmi_min(dcmi_pool_used(root), atomic_load(&root->budget->reserved));
     uint64_t predicted = dcmi_less(atomic_load(&root->budget->reserved), used);
     uint64_t returned = 0;
@@ -273,7 +301,19 @@ dcmem_result
 dcmem_manager_clear(dcmem_manager *manager)
 {
     dcmi_pool *root = dcmi_pool_resolve(manager);
-    return root ? dcmi_pool_reset(root) : dcmem_last_detail()->result;
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmi_guard *guard = dcmi_pool_guard(root);
+    dcmem_result harm = dcmi_guard_end(guard, false);
+    dcmem_detail told = dcmi_detail_save();
+    dcmem_result result = dcmi_pool_reset(root);
+    dcmi_guard_begin(guard, result != DCMEM_E_BUSY);
+    if (harm && result)
+        dcmi_guard_tell_later(root);
+    if (!harm || result)
+        return result;
+    dcmi_detail_restore(&told);
+    return harm;
 }
 
 dcmem_result
@@ -287,7 +327,10 @@ dcmem_result
 dcmem_manager_check(dcmem_manager *manager)
 {
     dcmi_pool *root = dcmi_pool_resolve(manager);
-    return root ? dcmi_pool_check(root) : dcmem_last_detail()->result;
+    if (!root)
+        return dcmem_last_detail()->result;
+    dcmem_result result = dcmi_pool_check(root);
+    return result ? result : dcmi_guard_check_books(dcmi_pool_guard(root));
 }
 
 /* ---- Statistics ---- */

@@ -1,5 +1,6 @@
 /* memory.c: raw memory: the hot paths, and around them what adaptors need. */
 #include "base/size.h"
+#include "guard/guard.h"
 #include "pool/hot.h"
 #include "pool/inside.h"
 
@@ -22,7 +23,7 @@ allocate_slowly(dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool || ask(pool, DCMEM_GATE_raw_allocate, NULL, bytes))
         return NULL;
-    return (void *)(uintptr_t)dcmi_pool_take(pool, bytes, alignment, DCMI_HOLDER_CALLER);
+    return (void *)(uintptr_t)dcmi_guard_take(pool, bytes, alignment, DCMI_HOLDER_CALLER);
 }
 
 static DCMI_COLD dcmem_result
@@ -31,8 +32,9 @@ free_slowly(dcmem_manager *manager, void *address)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool)
         return dcmem_last_detail()->result;
-    dcmem_result result = address ? dcmi_pool_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER) : DCMEM_OK;
-    if (!result && address)
+    dcmem_result result = address ? dcmi_guard_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER) : DCMEM_OK;
+    bool is_freed = !result || result == DCMEM_E_CORRUPTED;
+    if (is_freed && address)
         (void)ask(pool, DCMEM_GATE_raw_free, address, 0); /* it is told; free cannot be refused */
     return result;
 }
@@ -67,26 +69,6 @@ dcmem_raw_allocate_aligned(dcmem_manager *manager, uint64_t bytes, uint64_t alig
 
 /* ---- Ranges within blocks ---- */
 
-/* The caller's block that holds `address`. */
-static dcmem_result
-block_find(dcmi_block *out, dcmi_pool *pool, const void *address)
-{
-    dcmem_result result = dcmi_pool_find(out, pool, (uintptr_t)address);
-    if (!result && out->holder != DCMI_HOLDER_CALLER)
-        result = dcmi_pool_refuse(pool, (uintptr_t)address);
-    return result;
-}
-
-/* The same, and it begins there. */
-static dcmem_result
-block_find_start(dcmi_block *out, dcmi_pool *pool, const void *address)
-{
-    dcmem_result result = block_find(out, pool, address);
-    if (!result && out->address != (uintptr_t)address)
-        result = dcmi_pool_refuse(pool, (uintptr_t)address);
-    return result;
-}
-
 typedef struct range {
     dcmi_pool *pool;
     dcmi_place place;
@@ -100,7 +82,7 @@ range_find(range *out, dcmem_manager *manager, const void *address, uint64_t byt
     out->pool = dcmi_pool_resolve(manager);
     if (!out->pool)
         return dcmem_last_detail()->result;
-    dcmem_result result = block_find(&out->block, out->pool, address);
+    dcmem_result result = dcmi_guard_find(&out->block, out->pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
     if (result)
         return result;
     uint64_t left = out->block.capacity - ((uintptr_t)address - out->block.address);
@@ -154,6 +136,21 @@ dcmem_raw_allocate_zeroed(dcmem_manager *manager, uint64_t count, uint64_t eleme
     return address;
 }
 
+/* Found alive before: only a racing free could make it fail, or damage, which a later call tells. */
+static void
+leave_block(dcmi_pool *pool, void *address)
+{
+    dcmem_manager *manager = dcmi_pool_manager(pool);
+    if (!dcmi_pool_guard(pool)) {
+        (void)dcmem_raw_free(manager, address);
+        return;
+    }
+    dcmem_detail before = dcmi_detail_save();
+    if (dcmem_raw_free(manager, address) == DCMEM_E_CORRUPTED)
+        dcmi_guard_tell_later(pool);
+    dcmi_detail_restore(&before);
+}
+
 void *
 dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
 {
@@ -161,12 +158,13 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
         return dcmem_raw_allocate(manager, bytes);
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     dcmi_block block;
-    if (!pool || block_find_start(&block, pool, address))
+    if (!pool || dcmi_guard_find_start(&block, pool, (uintptr_t)address, DCMI_HOLDER_CALLER))
         return NULL;
     if (ask(pool, DCMEM_GATE_raw_reallocate, address, bytes))
         return NULL;
     /* In place while it fits and at least half stays in use. */
-    if (bytes > 0 && bytes <= block.capacity && bytes > block.capacity / 2) {
+    if (bytes > 0 && bytes <= block.capacity && bytes > block.capacity / 2 &&
+        dcmi_guard_fits(pool, block.capacity, bytes)) {
         dcmi_pool_resize(pool, block.address, bytes, DCMI_HOLDER_CALLER);
         return address;
     }
@@ -181,7 +179,7 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
         dcmi_detail_restore(&cause);
         return NULL;
     }
-    (void)dcmem_raw_free(manager, address); /* found alive above; only a racing free could make it fail */
+    leave_block(pool, address);
     return moved;
 }
 
@@ -193,7 +191,7 @@ dcmem_raw_usable_size(uint64_t *out, dcmem_manager *manager, const void *address
     if (!pool)
         return dcmem_last_detail()->result;
     dcmi_block block;
-    dcmem_result result = block_find_start(&block, pool, address);
+    dcmem_result result = dcmi_guard_find_start(&block, pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
     if (!result)
         *out = block.capacity;
     return result;

@@ -90,8 +90,9 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
 static void
 publish(dcmi_cache *cache) DCMI_REQUIRES(cache->lock)
 {
-    bool is_slow = cache->pool->has_exact_peaks || atomic_load(&cache->pool->gate.is_set);
-    if (can_publish && !is_slow && cache != &cache->pool->fallback)
+    const dcmi_pool *pool = cache->pool;
+    bool is_slow = pool->has_exact_peaks || pool->root->guard || atomic_load(&pool->gate.is_set);
+    if (can_publish && !is_slow && cache != &pool->fallback)
         atomic_store_explicit(&cache->handle, atomic_load_explicit(&cache->identity, memory_order_relaxed),
                               memory_order_release);
 }

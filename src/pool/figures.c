@@ -48,6 +48,42 @@ dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count)
         ;
 }
 
+/* ---- What guards hold back ---- */
+
+void
+dcmi_pool_count_guarded(dcmi_pool *pool, uint64_t bytes)
+{
+    dcmi_guarded *guarded = &pool->root->guarded;
+    atomic_fetch_add(&guarded->requested_bytes, bytes);
+    atomic_fetch_add(&guarded->live_bytes, bytes);
+}
+
+void
+dcmi_pool_count_freed(dcmi_pool *pool, uint64_t bytes)
+{
+    atomic_fetch_sub(&pool->root->guarded.live_bytes, bytes);
+}
+
+void
+dcmi_pool_count_held(dcmi_pool *pool, uint64_t capacity)
+{
+    dcmi_guarded *guarded = &pool->root->guarded;
+    if (pool->has_exact_peaks)
+        atomic_fetch_sub(&pool->used_exact, capacity);
+    atomic_fetch_add(&guarded->held_blocks, 1);
+    atomic_fetch_add(&guarded->held_bytes, capacity);
+}
+
+void
+dcmi_pool_count_let_go(dcmi_pool *pool, uint64_t capacity)
+{
+    dcmi_guarded *guarded = &pool->root->guarded;
+    atomic_fetch_sub(&guarded->held_blocks, 1);
+    atomic_fetch_sub(&guarded->held_bytes, capacity);
+    if (pool->has_exact_peaks)
+        atomic_fetch_add(&pool->used_exact, capacity);
+}
+
 static void
 add_magazine(dcmi_class_counts *to, const dcmi_magazine *magazine)
 {
@@ -160,7 +196,7 @@ dcmi_pool_used(dcmi_pool *root)
         sum_pool(&of, pool);
         used += used_of(pool, &of);
     }
-    return used;
+    return dcmi_less(used, atomic_load(&root->guarded.held_bytes));
 }
 
 static void
@@ -344,9 +380,28 @@ add_tags(dcmem_stats *out, const dcmi_pool *root)
     }
 }
 
+/* What is held back counts as freed: it is read before all else, so that a block which is let go meanwhile is at worst
+ * counted as live. Zones count as rounding: what the callers asked for is theirs. */
+static void
+add_guarded(dcmem_stats *out, dcmi_pool *root, uint64_t held_blocks, uint64_t held_bytes)
+{
+    dcmi_guarded *guarded = &root->guarded;
+    if (!root->guard)
+        return;
+    out->frees = never_falling(&guarded->frees_seen, dcmi_min(out->frees + held_blocks, out->allocations));
+    out->freed_bytes =
+        never_falling(&guarded->freed_bytes_seen, dcmi_min(out->freed_bytes + held_bytes, out->allocated_bytes));
+    out->used_bytes = dcmi_less(out->used_bytes, held_bytes);
+    out->requested_bytes = dcmi_min(atomic_load(&guarded->requested_bytes), out->requested_bytes);
+    out->live_requested_bytes = dcmi_min(atomic_load(&guarded->live_bytes), out->live_requested_bytes);
+    out->quarantined_bytes = held_bytes;
+}
+
 void
 dcmi_pool_snapshot(dcmem_stats *out, dcmi_pool *root)
 {
+    uint64_t held_blocks = atomic_load(&root->guarded.held_blocks);
+    uint64_t held_bytes = atomic_load(&root->guarded.held_bytes);
     memset(out, 0, sizeof *out);
     out->size = sizeof *out;
     out->class_count = DCMI_CLASS_COUNT;
@@ -355,6 +410,7 @@ dcmi_pool_snapshot(dcmem_stats *out, dcmi_pool *root)
         if (pool)
             add_pool(out, pool);
     }
+    add_guarded(out, root, held_blocks, held_bytes);
     add_shards(out, root);
     add_tags(out, root);
 

@@ -39,6 +39,17 @@ typedef struct dcmi_budget {
     _Atomic uint64_t limit; /* 0: none */
 } dcmi_budget;
 
+/* What guards know better than the pool: a block of theirs is longer than what was asked for, and goes on being the
+ * pool's for a while after it was freed. */
+typedef struct dcmi_guarded {
+    _Atomic uint64_t requested_bytes; /* ever, as the callers asked for them */
+    _Atomic uint64_t live_bytes;      /* of these, what was not freed */
+    _Atomic uint64_t held_blocks;     /* freed and held back */
+    _Atomic uint64_t held_bytes;
+    _Atomic uint64_t frees_seen; /* most that a snapshot has told */
+    _Atomic uint64_t freed_bytes_seen;
+} dcmi_guarded;
+
 typedef struct dcmi_class_counts {
     dcmi_totals taken, given;
 } dcmi_class_counts;
@@ -67,7 +78,8 @@ struct dcmi_pool {
     struct dcmi_pool *root;
     _Atomic(struct dcmi_pool *) of_kind[DCMEM_KIND_COUNT]; /* of the root only */
     dcmi_device *device;
-    dcmi_budget *budget; /* the root's */
+    dcmi_budget *budget;      /* the root's */
+    struct dcmi_guard *guard; /* of the root only; NULL: blocks are not guarded */
     dcmi_class_table table;
     dcmi_map map;
     dcmi_depot depot;
@@ -107,6 +119,7 @@ struct dcmi_pool {
     /* Figures. */
     dcmi_shard *shards; /* the root's */
     _Atomic int64_t gauges[DCMI_GAUGE_COUNT];
+    dcmi_guarded guarded; /* the root's; all 0 without a guard */
     dcmi_tag_counts tags[DCMEM_TAG_LIMIT];
     dcmi_resized resized[DCMI_CLASS_COUNT + 1]; /* by class; the last: of direct blocks */
     _Atomic uint64_t held;                      /* from the driver */

@@ -281,6 +281,7 @@ reset_parts(dcmi_pool *pool)
     memset((void *)pool->gauges, 0, sizeof pool->gauges);
     memset((void *)pool->tags, 0, sizeof pool->tags);
     memset((void *)pool->resized, 0, sizeof pool->resized);
+    memset((void *)&pool->guarded, 0, sizeof pool->guarded);
     atomic_store(&pool->high, 0);
     atomic_store(&pool->out_seen, 0);
     atomic_store(&pool->used_peak, 0);
@@ -334,6 +335,18 @@ dcmi_pool_check(dcmi_pool *root)
 }
 
 /* ---- Small questions ---- */
+
+struct dcmi_guard *
+dcmi_pool_guard(const dcmi_pool *pool)
+{
+    return pool->root->guard;
+}
+
+void
+dcmi_pool_set_guard(dcmi_pool *root, struct dcmi_guard *guard)
+{
+    root->guard = guard;
+}
 
 dcmi_pool *
 dcmi_pool_root(const dcmi_pool *pool)

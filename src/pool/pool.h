@@ -75,6 +75,18 @@ void dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta);
 /* Live bytes of a tag; `count` is +1, -1 or 0 allocations. */
 void dcmi_pool_tag(dcmi_pool *pool, dcmem_tag tag, int64_t bytes, int count);
 
+/* The guard of a pool's manager (guard/guard.h), or NULL. Set before anybody else knows of the manager; while there is
+ * one, every allocation and free passes the slow paths. */
+struct dcmi_guard *dcmi_pool_guard(const dcmi_pool *pool);
+void dcmi_pool_set_guard(dcmi_pool *root, struct dcmi_guard *guard);
+
+/* Tell the figures that a guarded block was taken, for `bytes` as its caller asked for; that it was freed; that the
+ * pool's block of `capacity` is held back from now on, although freed; that this ends, before it is given back. */
+void dcmi_pool_count_guarded(dcmi_pool *pool, uint64_t bytes);
+void dcmi_pool_count_freed(dcmi_pool *pool, uint64_t bytes);
+void dcmi_pool_count_held(dcmi_pool *pool, uint64_t capacity);
+void dcmi_pool_count_let_go(dcmi_pool *pool, uint64_t capacity);
+
 /* Buffers of a root pool that were created and not destroyed; exact once its threads are quiet. */
 uint64_t dcmi_pool_live_buffers(dcmi_pool *root);
 

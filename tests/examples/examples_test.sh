@@ -72,6 +72,17 @@ test_stats_prints_json() {
     expect_said '"live_buffers"'
 }
 
+test_guards_name_the_buffers_that_were_harmed_and_leaked() {
+    example guards 2>log
+    expect_said "check after a kernel: DCMEM_E_CORRUPTED"
+    expect_said "tag 1, device, 1000 bytes"
+    expect_said "02 03 04 fd"
+    expect_said "destroy weights: DCMEM_E_CORRUPTED"
+    expect_said "overrun: host side of buffer"
+    expect_said "end of the manager: DCMEM_E_LEAKED"
+    grep -q "leak: buffer .* tag 2, device, 5000 bytes, .* old; allocated by guards+0x" log
+}
+
 test_pmr_fills_containers_and_buffers() {
     example pmr
     expect_said "1000 strings, sum of the first 100 numbers 4950"
