@@ -321,16 +321,20 @@ clean_up(playground *of, player *players)
     }
 }
 
-LONG_TEST(misuse__a_million_wrong_calls_from_four_threads_each_return_what_their_header_says)
+/* On managers of one memory and of two. */
+static void
+play_on(dcmem_manager *one, dcmem_manager *two, uint64_t wrong_calls)
 {
     static playground ground = {.lock = PTHREAD_MUTEX_INITIALIZER};
     static player players[THREADS];
-    device split = device_open(&split_profile);
-    ground.managers[0] = cpu_open();
-    ground.managers[1] = split.manager;
+    memset(ground.accesses, 0, sizeof ground.accesses);
+    for (int i = 0; i < SHARED; i++)
+        atomic_store(&ground.handles[i], 0);
+    ground.managers[0] = one;
+    ground.managers[1] = two;
     ground.managers[2] = cpu_open();
     ground.ended = buffer_of(ground.managers[2], 100);
-    ground.wanted = test_scaled(1100000) / THREADS;
+    ground.wanted = wrong_calls / THREADS;
     EXPECT_RESULT(dcmem_manager_destroy(ground.managers[2]), DCMEM_E_LEAKED);
 
     for (uint32_t i = 0; i < THREADS; i++) {
@@ -344,10 +348,31 @@ LONG_TEST(misuse__a_million_wrong_calls_from_four_threads_each_return_what_their
             fail_msg("%s gave %s", players[i].failed, dcmem_result_name(players[i].result));
     clean_up(&ground, players);
 
-    EXPECT_EQ(stats_of(ground.managers[0]).live_buffers, 0);
-    EXPECT_EQ(stats_of(split.manager).live_buffers, 0);
-    EXPECT_EQ(stats_of(split.manager).live_allocations, 0);
-    EXPECT_EQ(stats_of(split.manager).host_side_bytes, 0);
-    cpu_close(ground.managers[0]);
+    EXPECT_EQ(stats_of(one).live_buffers, 0);
+    EXPECT_EQ(stats_of(two).live_buffers, 0);
+    EXPECT_EQ(stats_of(two).live_allocations, 0);
+    EXPECT_EQ(stats_of(two).host_side_bytes, 0);
+}
+
+LONG_TEST(misuse__a_million_wrong_calls_from_four_threads_each_return_what_their_header_says)
+{
+    device split = device_open(&split_profile);
+    dcmem_manager *one = cpu_open();
+    play_on(one, split.manager, test_scaled(1100000));
+    cpu_close(one);
     device_close(&split);
+}
+
+LONG_TEST(misuse__a_million_wrong_calls_on_an_opencl_device_do_no_harm_either)
+{
+    dcmem_manager *one = cpu_open(), *two;
+    const dcmem_manager_options options = {
+        .size = sizeof options, .backend = "opencl", .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
+    if (dcmem_manager_create(&two, &options)) {
+        cpu_close(one);
+        SKIP(dcmem_last_detail()->message);
+    }
+    play_on(one, two, test_scaled(1100000));
+    cpu_close(two);
+    cpu_close(one);
 }

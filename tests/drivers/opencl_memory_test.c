@@ -116,6 +116,16 @@ TEST(budget__a_process_without_address_space_is_told_before_the_driver_falls_ove
     EXPECT_EQ(opencl_info(device).heaps[0].free_bytes, opencl_info(device).free_bytes);
     opencl()->close(device);
 
+    stand_in_shape shape = discrete();
+    shape.is_unified = 1;
+    library = stand_in_use(shape);
+    device = opencl_opened(0);
+    dcmi_os_fault = no_room;
+    dcmem_result of_usm = opencl_acquire(&extent, device, 4096, DCMEM_KIND_MANAGED);
+    dcmi_os_fault = NULL;
+    EXPECT_EQ(of_usm, DCMEM_E_NO_MEMORY);
+    opencl()->close(device);
+
     library = stand_in_use(discrete());
     device = opencl_opened(0);
     dcmi_os_fault = no_room;

@@ -72,15 +72,17 @@ dcmem_result dcmi_cl_memory_acquire(dcmem_extent *out, dcmi_cl_device *device, c
 dcmem_result dcmi_cl_memory_import(dcmem_extent *out, dcmi_cl_device *device, void *host, uint64_t bytes);
 dcmem_result dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent);
 
-/* Waits for a command and forgets its event, which may be NULL. `what` is for the detail. */
+/* Waits for a command and forgets its event. `what` is for the detail. */
 dcmem_result dcmi_cl_finish(cl_event event, const char *what);
 
-/* One command; *out is its event. Of two places that only the host can reach it is none: then *out is NULL, and
- * nothing was done. `bytes` as in the contract. */
+/* One command, whose event is *out. At least one of the places is reached by commands. */
 dcmem_result dcmi_cl_copy(cl_event *out, cl_command_queue queue, const dcmem_place *to, const dcmem_place *from,
                           uint64_t bytes);
 dcmem_result dcmi_cl_fill(cl_event *out, cl_command_queue queue, const dcmem_place *to, uint64_t bytes,
                           const void *pattern, uint32_t pattern_bytes);
+
+/* Whether commands reach a place. */
+bool dcmi_cl_has_mem(const dcmem_place *place);
 
 /* Where the host can touch a place at any time, or NULL. */
 char *dcmi_cl_host_of(const dcmem_place *place);

@@ -32,6 +32,12 @@ mem_of(const dcmem_place *place)
     return place->extent ? dcmi_cl_piece_of(place->extent)->mem : NULL;
 }
 
+bool
+dcmi_cl_has_mem(const dcmem_place *place)
+{
+    return mem_of(place) != NULL;
+}
+
 dcmem_result
 dcmi_cl_copy(cl_event *out, cl_command_queue queue, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
@@ -69,10 +75,6 @@ dcmi_cl_fill(cl_event *out, cl_command_queue queue, const dcmem_place *to, uint6
 {
     cl_event event = NULL;
     cl_mem mem = mem_of(to);
-    if (!mem) {
-        *out = NULL;
-        return DCMEM_OK;
-    }
     char wide[WIDEST_PATTERN];
     uint32_t width = width_of(pattern_bytes, to->offset, bytes);
     dcmi_cl_host_fill(wide, width, pattern, pattern_bytes);

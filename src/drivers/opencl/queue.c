@@ -150,17 +150,14 @@ dcmi_cl_queue_copy(uint64_t *out_value, dcmi_cl_queue *queue, const dcmem_place 
                    uint64_t bytes)
 {
     const command wanted = {.to = to, .from = from, .bytes = bytes};
-    char *to_host = dcmi_cl_host_of(to), *from_host = dcmi_cl_host_of(from);
-    bool is_command =
-        (to->extent && dcmi_cl_piece_of(to->extent)->mem) || (from->extent && dcmi_cl_piece_of(from->extent)->mem);
-    if (is_command)
+    if (dcmi_cl_has_mem(to) || dcmi_cl_has_mem(from))
         return submit(out_value, queue, &wanted);
 
     /* OpenCL has no command for it: the host does it when its turn has come. */
     dcmem_result result = drain(queue);
     if (result)
         return result;
-    memcpy(to_host, from_host, bytes);
+    memcpy(dcmi_cl_host_of(to), dcmi_cl_host_of(from), bytes);
     return dcmi_cl_queue_mark(out_value, queue);
 }
 
@@ -169,7 +166,7 @@ dcmi_cl_queue_fill(uint64_t *out_value, dcmi_cl_queue *queue, const dcmem_place 
                    const void *pattern, uint32_t pattern_bytes)
 {
     const command wanted = {.to = to, .bytes = bytes, .pattern = pattern, .pattern_bytes = pattern_bytes};
-    if (to->extent && dcmi_cl_piece_of(to->extent)->mem)
+    if (dcmi_cl_has_mem(to))
         return submit(out_value, queue, &wanted);
 
     dcmem_result result = drain(queue);
