@@ -248,6 +248,30 @@ TEST(plan__spoils_calls_of_the_driver_and_of_the_program)
     EXPECT_EQ(fault.call, 3);
 }
 
+TEST(guards__name_the_buffer_that_was_overrun)
+{
+    dcmem_simulated_profile split = {.size = sizeof split, .total_bytes = 64 << 20};
+    dcmem_backend *simulated;
+    EXPECT_OK(dcmem_simulated_create(&simulated, &split, 1));
+    /* show: guards */
+    dcmem_manager *manager;
+    dcmem_buffer *buffer;
+    dcmem_access access;
+    dcmem_manager_options options = {.size = sizeof options, .driver = simulated, .guards = DCMEM_GUARD_ALL};
+    DCMEM_EXPECT_OK(dcmem_manager_create(&manager, &options));
+    DCMEM_EXPECT_OK(dcmem_buffer_create_from(&buffer, manager, "abc", 3, NULL));
+    dcmem_view whole = dcmem_view_whole(buffer);
+    DCMEM_EXPECT_OK(dcmem_access_begin(&access, whole, DCMEM_SIDE_DEVICE, DCMEM_ACCESS_UPDATE, 0));
+    access.native.bytes = 4; /* a kernel that does not look at sizes */
+    DCMEM_EXPECT_OK(dcmem_simulated_write(simulated, 0, &access.native, 0, "wxyz", 4));
+    DCMEM_EXPECT_OK(dcmem_access_end(&access));
+    DCMEM_EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_CORRUPTED); /* "overrun: buffer 0x..., 3 bytes, ..." */
+    /* end */
+    EXPECT_DETAIL("overrun: buffer");
+    EXPECT_OK(dcmem_manager_destroy(manager));
+    EXPECT_OK(dcmem_simulated_destroy(simulated));
+}
+
 /* show: reader */
 /* Adds up the bytes of a buffer, two at a time. */
 static dcmem_result

@@ -10,11 +10,11 @@ sources=("$DCMEM_SOURCE_DIR/tests/docs/testing_test.c")
 . "$DCMEM_SOURCE_DIR/tests/docs/guide.sh"
 
 test_every_program_that_is_shown_is_tested_as_it_is() {
-    expect_programs_tested 16
+    expect_programs_tested 17
 }
 
 test_every_program_that_is_tested_is_shown() {
-    expect_programs_shown 16
+    expect_programs_shown 17
 }
 
 test_every_name_of_ours_is_in_a_header() {
