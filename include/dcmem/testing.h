@@ -47,6 +47,16 @@ typedef struct dcmem_simulated_link {
     uint64_t latency_ns;       /* at most an hour */
 } dcmem_simulated_link;
 
+/* A heap for kinds that live neither with the rest of the device's memory nor with that of the host, as the window
+ * through which a host sees some of a device's memory. */
+typedef struct dcmem_simulated_heap {
+    uint64_t total_bytes; /* all of them available */
+    uint32_t kinds;       /* DCMEM_KIND_BIT of those that live here, and in no other heap */
+    uint32_t reserved;    /* 0 */
+} dcmem_simulated_heap;
+
+#define DCMEM_SIMULATED_HEAPS (DCMEM_MAX_HEAPS - 2) /* beside the device's and the host's */
+
 /* What a device is. Zero in a field means: as the comment says. A user's own device is a profile of his. */
 typedef struct dcmem_simulated_profile {
     size_t size;      /* sizeof(dcmem_simulated_profile) */
@@ -68,7 +78,8 @@ typedef struct dcmem_simulated_profile {
     uint64_t page_bytes;            /* VIRTUAL: a power of two, 4 KiB or more; 0: granularity, 4096 at least */
     uint64_t without;               /* DCMEM_CAP_* of groups that the device has not */
     uint32_t numa;                  /* 1 + the NUMA node that it lies on; 0: none */
-    uint32_t reserved;              /* 0 */
+    uint32_t heap_count;            /* of those that follow */
+    dcmem_simulated_heap heaps[DCMEM_SIMULATED_HEAPS];
 } dcmem_simulated_profile;
 
 /* The profiles that come with the kit, in the order of the devices of "simulated". */
@@ -112,7 +123,7 @@ DCMEM_API dcmem_result dcmem_simulated_unregister(void);
 /* The device's own account, which knows nothing of dcmem's. */
 typedef struct dcmem_simulated_account {
     size_t size;         /* sizeof(dcmem_simulated_account), set by the caller */
-    uint64_t live_bytes; /* acquired and not released: device memory */
+    uint64_t live_bytes; /* acquired and not released: device memory, in all its heaps */
     uint64_t live_host_bytes;
     uint64_t live_extents; /* where the device is divisible, a release may split or join some */
     uint64_t imports;      /* of the host's memory, and of other devices' by IPC */

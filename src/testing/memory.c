@@ -28,9 +28,10 @@ dcmi_simulated_check_size(const device *dev, dcmem_kind kind, uint64_t bytes)
     const dcmem_simulated_profile *profile = &dev->profile;
     if (kind >= DCMEM_KIND_COUNT || !(profile->kinds & DCMEM_KIND_BIT(kind)))
         return dcmi_simulated_fail(DCMEM_E_UNSUPPORTED, "memory of kind %s", dcmem_kind_name(kind));
-    if (bytes > profile->largest_allocation_bytes)
+    uint64_t most = dcmi_least(profile->largest_allocation_bytes, dev->heaps[dcmi_simulated_heap(dev, kind)].total);
+    if (bytes > most)
         return dcmi_simulated_fail(DCMEM_E_TOO_LARGE, "%llu bytes, at most %llu at once", (unsigned long long)bytes,
-                                   (unsigned long long)profile->largest_allocation_bytes);
+                                   (unsigned long long)most);
     return DCMEM_OK;
 }
 
@@ -47,6 +48,8 @@ dcmi_simulated_count_live(device *dev)
 {
     dcmem_simulated_account *account = &dev->account;
     account->live_bytes = dev->heaps[DCMI_HEAP_DEVICE].used;
+    for (uint32_t i = 0; i < dev->profile.heap_count; i++)
+        account->live_bytes += dev->heaps[DCMI_HEAP_OTHERS + i].used;
     account->live_host_bytes = dev->heaps[DCMI_HEAP_HOST].used;
     if (account->live_bytes > account->peak_bytes)
         account->peak_bytes = account->live_bytes;

@@ -67,7 +67,7 @@ dcmi_simulated_fill_now(device *dev, const dcmem_place *to, uint64_t bytes, cons
 static bool
 is_at_device(const device *dev, const dcmem_place *place)
 {
-    return place->extent && dcmi_simulated_heap(dev, place->extent->kind) == DCMI_HEAP_DEVICE;
+    return place->extent && !dcmi_simulated_is_host(dev, place->extent->kind);
 }
 
 /* What stays on the host takes none of the device's time. */

@@ -168,6 +168,22 @@ is_slow(const dcmem_simulated_link *link)
     return link->latency_ns > SLOWEST_NS || (link->bytes_per_second && link->bytes_per_second < SLOWEST_RATE);
 }
 
+static bool
+are_heaps_apart(const dcmem_simulated_profile *profile)
+{
+    uint32_t taken = 0;
+    if (profile->heap_count > DCMEM_SIMULATED_HEAPS)
+        return false;
+    for (uint32_t i = 0; i < profile->heap_count; i++) {
+        const dcmem_simulated_heap *heap = &profile->heaps[i];
+        if (!heap->total_bytes || heap->total_bytes > LARGEST || heap->reserved || !heap->kinds ||
+            heap->kinds & (taken | ~profile->kinds))
+            return false;
+        taken |= heap->kinds;
+    }
+    return true;
+}
+
 /* What is wrong with a profile, in words, or NULL. */
 static const char *
 fault_of(const dcmem_simulated_profile *profile)
@@ -197,8 +213,10 @@ fault_of(const dcmem_simulated_profile *profile)
         return "a link moves less than 1,000 bytes a second or has a latency of more than an hour";
     if (profile->without & ~DCMEM_CAP_GROUPS)
         return "it is without what is no group";
-    if (profile->numa > INT32_MAX || profile->reserved)
-        return "there is no such NUMA node, or reserved is not 0";
+    if (profile->numa > INT32_MAX)
+        return "there is no such NUMA node";
+    if (!are_heaps_apart(profile))
+        return "a heap is empty, too large, or has a kind that another has, or the device has not";
     if (is_divisible && !(profile->flags & DCMEM_SIMULATED_ADDRESSED))
         return "divisible memory must have addresses";
     if (is_divisible && (profile->granularity < 4096 || profile->flush_bytes))

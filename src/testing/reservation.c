@@ -126,11 +126,19 @@ is_host_kind(dcmem_kind kind)
     return kind == DCMEM_KIND_HOST || kind == DCMEM_KIND_PINNED;
 }
 
-enum dcmi_heap
+bool
+dcmi_simulated_is_host(const dcmi_simulated *device, dcmem_kind kind)
+{
+    return is_host_kind(kind) && !dcmi_simulated_has(device, DCMEM_SIMULATED_UNIFIED);
+}
+
+uint32_t
 dcmi_simulated_heap(const dcmi_simulated *device, dcmem_kind kind)
 {
-    bool is_apart = is_host_kind(kind) && !dcmi_simulated_has(device, DCMEM_SIMULATED_UNIFIED);
-    return is_apart ? DCMI_HEAP_HOST : DCMI_HEAP_DEVICE;
+    for (uint32_t i = 0; i < device->profile.heap_count; i++)
+        if (device->profile.heaps[i].kinds & DCMEM_KIND_BIT(kind))
+            return DCMI_HEAP_OTHERS + i;
+    return dcmi_simulated_is_host(device, kind) ? DCMI_HEAP_HOST : DCMI_HEAP_DEVICE;
 }
 
 /* Whether the host touches memory of this kind without a mapping. */

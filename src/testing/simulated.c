@@ -125,10 +125,10 @@ capabilities_of(const device *dev)
 static void
 describe_heaps(dcmem_device_info *info, const device *dev)
 {
-    for (int heap = 0; heap < DCMI_HEAP_COUNT; heap++) {
+    for (uint32_t heap = 0; heap < DCMI_HEAP_OTHERS + dev->profile.heap_count; heap++) {
         uint32_t kinds = 0;
         for (int kind = 0; kind < DCMEM_KIND_COUNT; kind++)
-            if ((int)dcmi_simulated_heap(dev, (dcmem_kind)kind) == heap)
+            if (dcmi_simulated_heap(dev, (dcmem_kind)kind) == heap)
                 kinds |= DCMEM_KIND_BIT(kind);
         kinds &= dev->profile.kinds;
         if (!kinds)
@@ -227,6 +227,9 @@ init_device(simulated_backend *all, const dcmem_simulated_profile *completed, ui
     dev->next_number = FIRST_NUMBER;
     dev->heaps[DCMI_HEAP_DEVICE] = (dcmi_heap_state){completed->total_bytes, completed->available_bytes, 0};
     dev->heaps[DCMI_HEAP_HOST] = (dcmi_heap_state){completed->host_bytes, completed->host_bytes, 0};
+    for (uint32_t i = 0; i < completed->heap_count; i++)
+        dev->heaps[DCMI_HEAP_OTHERS + i] =
+            (dcmi_heap_state){completed->heaps[i].total_bytes, completed->heaps[i].total_bytes, 0};
     dev->devices = all->devices;
     dev->device_count = all->count;
     dev->clock = &all->clock;

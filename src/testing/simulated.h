@@ -27,7 +27,8 @@
 #define DCMI_PIECE_SHARED   2u /* the memory is that of piece.file, never divided */
 #define DCMI_PIECE_FOREIGN  4u /* and another device's, perhaps in another process */
 
-enum dcmi_heap { DCMI_HEAP_DEVICE, DCMI_HEAP_HOST, DCMI_HEAP_COUNT };
+/* The profile's own heaps follow these two. */
+enum dcmi_heap { DCMI_HEAP_DEVICE, DCMI_HEAP_HOST, DCMI_HEAP_OTHERS };
 
 /* Address space of a divisible device. */
 typedef struct dcmi_lane {
@@ -50,7 +51,7 @@ typedef struct dcmi_simulated {
     uint32_t index;
     uint32_t open_count;
     bool is_lost;
-    dcmi_heap_state heaps[DCMI_HEAP_COUNT];
+    dcmi_heap_state heaps[DCMEM_MAX_HEAPS];
     dcmi_pieces live;
     dcmi_pieces reserved;    /* VIRTUAL, by page.c */
     dcmi_pieces mapped;      /* the same */
@@ -105,8 +106,11 @@ dcmem_result dcmi_profile_read(dcmem_simulated_profile *out, const dcmem_simulat
 
 /* ---- Where pieces lie ---- */
 
+/* Whether memory of a kind is the host's, and not the device's. Pure. */
+bool dcmi_simulated_is_host(const dcmi_simulated *device, dcmem_kind kind);
+
 /* Which heap pays for a kind. Pure. */
-enum dcmi_heap dcmi_simulated_heap(const dcmi_simulated *device, dcmem_kind kind);
+uint32_t dcmi_simulated_heap(const dcmi_simulated *device, dcmem_kind kind);
 
 /* Where the host touches a piece, mapped or not: NULL where it cannot. `is_mapped`: it asked for a mapping. */
 uint8_t *dcmi_simulated_host(const dcmi_simulated *device, const dcmi_piece *piece, bool is_mapped);

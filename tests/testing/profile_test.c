@@ -105,9 +105,15 @@ TEST(profile__lies_on_the_node_that_it_names)
 TEST(profile__that_no_device_can_have_is_refused)
 {
     dcmem_backend *out = NULL;
-    dcmem_simulated_profile wrong[12];
-    for (int i = 0; i < 12; i++)
+    enum { COUNT = 18 };
+    dcmem_simulated_profile wrong[COUNT];
+    for (int i = 0; i < COUNT; i++)
         wrong[i] = plain_profile(0);
+    for (int i = 12; i < COUNT; i++) {
+        wrong[i].heap_count = 2;
+        wrong[i].heaps[0] = (dcmem_simulated_heap){.total_bytes = MIB, .kinds = DCMEM_KIND_BIT(DCMEM_KIND_HOST)};
+        wrong[i].heaps[1] = (dcmem_simulated_heap){.total_bytes = MIB, .kinds = DCMEM_KIND_BIT(DCMEM_KIND_PINNED)};
+    }
     wrong[0].to_device.bytes_per_second = 999;
     wrong[1].to_host.bytes_per_second = 1;
     wrong[2].within = (dcmem_simulated_link){1000000, 3600000000001ull};
@@ -118,11 +124,58 @@ TEST(profile__that_no_device_can_have_is_refused)
     wrong[7].without = 1ull << 6;
     wrong[8].without = DCMEM_CAP_UNIFIED;
     wrong[9].numa = 1u << 31;
-    wrong[10].reserved = 1;
+    wrong[10].heap_count = DCMEM_SIMULATED_HEAPS + 1;
     wrong[11].size = sizeof wrong[11] + 8;
-    for (int i = 0; i < 12; i++)
+    wrong[12].heaps[0].total_bytes = 0;
+    wrong[13].heaps[0].total_bytes = 1ull << 60;
+    wrong[14].heaps[0].kinds = 0;
+    wrong[15].heaps[0].kinds = DCMEM_KIND_BIT(DCMEM_KIND_PINNED);
+    wrong[16].heaps[0].kinds = DCMEM_KIND_BIT(DCMEM_KIND_MANAGED);
+    wrong[17].heaps[0].reserved = 1;
+    for (int i = 0; i < COUNT; i++)
         EXPECT_RESULT(dcmem_simulated_create(&out, &wrong[i], 1), DCMEM_E_INVALID_ARGUMENT);
     EXPECT(!out);
+}
+
+/* A window of 256 MiB through which the host sees some of the device's memory, as many boards have it. */
+TEST(profile__can_have_heaps_for_some_kinds)
+{
+    dcmem_simulated_profile profile = plain_profile(DCMEM_SIMULATED_HOST_VISIBLE);
+    profile.heap_count = 1;
+    profile.heaps[0] = (dcmem_simulated_heap){256 * 4096, DCMEM_KIND_BIT(DCMEM_KIND_HOST_VISIBLE), 0};
+    dcmem_device_info info = info_of(&profile);
+    EXPECT_EQ(info.heap_count, 3);
+    EXPECT_EQ(info.heaps[2].total_bytes, 256 * 4096);
+    EXPECT_EQ(info.heaps[2].kinds, DCMEM_KIND_BIT(DCMEM_KIND_HOST_VISIBLE));
+    EXPECT_EQ(info.heaps[0].kinds, DCMEM_KIND_BIT(DCMEM_KIND_DEVICE));
+    EXPECT_EQ(info.total_bytes, 16 * MIB);
+
+    const dcmem_call call = {.op_index = 1};
+    dcmem_backend *backend;
+    void *device;
+    dcmem_open options = {.size = sizeof options, .numa_node = -1};
+    dcmem_acquire request = {.bytes = 257 * 4096, .kind = DCMEM_KIND_HOST_VISIBLE};
+    dcmem_extent seen, own;
+    dcmem_simulated_account account = {.size = sizeof account};
+    EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
+    EXPECT_OK(backend->open(&device, backend, &options));
+    EXPECT_RESULT(backend->acquire(&seen, device, &call, &request), DCMEM_E_TOO_LARGE);
+    request.bytes = 256 * 4096;
+    EXPECT_OK(backend->acquire(&seen, device, &call, &request));
+    EXPECT_OK(backend->info(&info, device));
+    EXPECT_EQ(info.heaps[2].free_bytes, 0);
+    EXPECT_EQ(info.free_bytes, 16 * MIB);
+    request.bytes = 4096;
+    EXPECT_RESULT(backend->acquire(&own, device, &call, &request), DCMEM_E_NO_MEMORY);
+    request = (dcmem_acquire){.bytes = 16 * MIB};
+    EXPECT_OK(backend->acquire(&own, device, &call, &request));
+    EXPECT_OK(dcmem_simulated_account_of(&account, backend, 0));
+    EXPECT_EQ(account.live_bytes, 17 * MIB);
+    EXPECT_EQ(account.peak_bytes, 17 * MIB);
+    EXPECT_OK(backend->release(device, &call, &seen));
+    EXPECT_OK(backend->release(device, &call, &own));
+    backend->close(device);
+    EXPECT_OK(dcmem_simulated_destroy(backend));
 }
 
 /* Before there were links a profile ended with flush_bytes. */
