@@ -474,7 +474,7 @@ typedef struct dcmem_fault {
  * instead of what; DCMEM_E_NO_HOST_MEMORY. */
 DCMEM_API dcmem_result dcmem_fault_plan_create(dcmem_fault_plan **out, const char *text);
 
-/* Ends a plan, its tables, and the gates of managers that it guards. NULL is allowed.
+/* Ends a plan and its tables, and puts the gates back that were there before it. NULL is allowed.
  * Threads: one, while no call is running. Errors: DCMEM_E_BUSY (a device below it is open). */
 DCMEM_API dcmem_result dcmem_fault_plan_destroy(dcmem_fault_plan *plan);
 
@@ -484,11 +484,13 @@ DCMEM_API dcmem_result dcmem_fault_plan_destroy(dcmem_fault_plan *plan);
 DCMEM_API dcmem_result dcmem_fault_plan_over(const dcmem_backend **out, dcmem_fault_plan *plan,
                                              const dcmem_backend *over);
 
-/* Puts the plan's rules for the program in front of a manager, as its gate. Does nothing where the plan has none.
+/* Puts the plan's rules for the program in front of a manager, as its gate; one that was there is asked after it. Does
+ * nothing where the plan has no such rules, or guards the manager already.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_NO_HOST_MEMORY, those of dcmem_manager_set_gate(). */
 DCMEM_API dcmem_result dcmem_fault_plan_guard(dcmem_fault_plan *plan, dcmem_manager *manager);
 
 /* The level at which faults are logged from now on; at first DCMEM_LOG_INFO.
+ * NULL is allowed, here and in the next three, for a plan of no rules.
  * Threads: any. Errors: none. */
 DCMEM_API void dcmem_fault_plan_set_log(dcmem_fault_plan *plan, dcmem_log_level level);
 

@@ -35,6 +35,15 @@ typedef struct known_queue {
     uint64_t number;
 } known_queue;
 
+/* A manager whose gate is the plan's, and the gate that was there before. */
+typedef struct guarded {
+    dcmem_fault_plan *plan;
+    dcmem_manager *manager;
+    dcmem_gate next;
+    void *next_user;
+    struct guarded *behind;
+} guarded;
+
 struct dcmem_fault_plan {
     dcmi_plan plan;
     uint64_t watched_below;
@@ -55,8 +64,7 @@ struct dcmem_fault_plan {
     uint64_t queues_opened;
     dcmi_layer *layers;
     uint32_t open_devices;
-    dcmem_manager **guarded;
-    uint32_t guarded_count;
+    guarded *guards;
 };
 
 #define REQUIRE(condition)                                                                                             \
@@ -425,9 +433,8 @@ dcmi_fault_succeeded(dcmem_fault_plan *plan, const dcmi_asked *asked, const dcmi
 }
 
 dcmem_result
-dcmi_fault_fail(dcmem_fault_plan *plan, const dcmi_asked *asked, const dcmi_verdict *verdict)
+dcmi_fault_fail(const dcmi_asked *asked, const dcmi_verdict *verdict)
 {
-    (void)plan;
     if (verdict->fault == 0)
         return dcmem_backend_fail(verdict->result, "faults", 0, "%s of %llu bytes: the plan's faults lost the device",
                                   name_of(asked), (unsigned long long)asked->bytes);
@@ -489,6 +496,72 @@ dcmi_fault_device_closed(dcmem_fault_plan *plan)
     pthread_mutex_unlock(&plan->lock);
 }
 
+/* ---- Above ---- */
+
+static dcmem_result
+guard(void *user, const dcmem_gate_call *call)
+{
+    const guarded *it = user;
+    dcmem_fault_plan *plan = it->plan;
+    if (!(plan->watched_above >> call->operation & 1))
+        return it->next ? it->next(it->next_user, call) : DCMEM_OK;
+    dcmi_asked asked = {.is_above = true,
+                        .operation = (int)call->operation,
+                        .thread = call->thread,
+                        .tag = call->tag,
+                        .bytes = call->bytes,
+                        .way = DCMI_WAY_COUNT};
+    dcmi_verdict verdict = dcmi_fault_meet(plan, &asked);
+    if (verdict.result)
+        return dcmi_fault_fail(&asked, &verdict);
+    dcmem_result result = it->next ? it->next(it->next_user, call) : DCMEM_OK;
+    if (!result)
+        dcmi_fault_succeeded(plan, &asked, &verdict);
+    return result;
+}
+
+dcmem_result
+dcmem_fault_plan_guard(dcmem_fault_plan *plan, dcmem_manager *manager)
+{
+    REQUIRE(plan);
+    guarded there = {.plan = plan, .manager = manager};
+    dcmem_result result = dcmem_manager_gate(&there.next, &there.next_user, manager);
+    bool is_ours = !result && there.next == guard && ((guarded *)there.next_user)->plan == plan;
+    if (result || !plan->watched_above || is_ours)
+        return result;
+    guarded *it = dcmi_host_new(sizeof *it);
+    if (!it)
+        return dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, "faults", 0, "a guarded manager");
+    *it = there;
+    result = dcmem_manager_set_gate(manager, guard, it);
+    if (result) {
+        free(it);      /* COVER: the manager ends meanwhile, which its header forbids */
+        return result; /* COVER: the same */
+    }
+    pthread_mutex_lock(&plan->lock);
+    it->behind = plan->guards;
+    plan->guards = it;
+    pthread_mutex_unlock(&plan->lock);
+    return DCMEM_OK;
+}
+
+/* Where the manager has ended, or the user has set another gate, there is nothing to give back. */
+static void
+give_gates_back(guarded *it)
+{
+    dcmem_detail before = *dcmem_last_detail();
+    for (guarded *behind; it; it = behind) {
+        dcmem_gate gate;
+        void *user;
+        behind = it->behind;
+        if (dcmem_manager_gate(&gate, &user, it->manager) == DCMEM_OK && gate == guard && user == it)
+            (void)dcmem_manager_set_gate(it->manager, it->next, it->next_user); /* it was alive just now */
+        free(it);
+    }
+    if (before.result)
+        dcmem_backend_fail(before.result, before.driver, before.driver_code, "%s", before.message);
+}
+
 /* ---- Life ---- */
 
 /* Which operations must ask. A device that can be lost is asked about at each. */
@@ -542,17 +615,12 @@ dcmem_fault_plan_destroy(dcmem_fault_plan *plan)
         return DCMEM_OK;
     if (plan->open_devices)
         return dcmem_backend_fail(DCMEM_E_BUSY, "faults", 0, "%u devices are open below the plan", plan->open_devices);
-    dcmem_detail before = *dcmem_last_detail();
-    for (uint32_t i = 0; i < plan->guarded_count; i++)
-        (void)dcmem_manager_set_gate(plan->guarded[i], NULL, NULL); /* it may have ended, which ended its gate */
-    if (before.result)
-        dcmem_backend_fail(before.result, before.driver, before.driver_code, "%s", before.message);
+    give_gates_back(plan->guards);
     dcmi_layers_end(plan->layers);
     forget_lanes(plan);
     pthread_mutex_destroy(&plan->lock);
     free(plan->kept);
     free(plan->queues);
-    free(plan->guarded);
     free(plan);
     return DCMEM_OK;
 }
@@ -560,6 +628,8 @@ dcmem_fault_plan_destroy(dcmem_fault_plan *plan)
 void
 dcmem_fault_plan_reset(dcmem_fault_plan *plan)
 {
+    if (!plan)
+        return;
     pthread_mutex_lock(&plan->lock);
     forget_lanes(plan);
     plan->begin_ns = now_ns();
@@ -567,7 +637,7 @@ dcmem_fault_plan_reset(dcmem_fault_plan *plan)
     pthread_mutex_unlock(&plan->lock);
 }
 
-/* ---- Below and above ---- */
+/* ---- Below ---- */
 
 dcmem_result
 dcmem_fault_plan_over(const dcmem_backend **out, dcmem_fault_plan *plan, const dcmem_backend *over)
@@ -582,70 +652,27 @@ dcmem_fault_plan_over(const dcmem_backend **out, dcmem_fault_plan *plan, const d
     return result;
 }
 
-static dcmem_result
-guard(void *user, const dcmem_gate_call *call)
-{
-    dcmem_fault_plan *plan = user;
-    if (!(plan->watched_above >> call->operation & 1))
-        return DCMEM_OK;
-    dcmi_asked asked = {.is_above = true,
-                        .operation = (int)call->operation,
-                        .thread = call->thread,
-                        .tag = call->tag,
-                        .bytes = call->bytes,
-                        .way = DCMI_WAY_COUNT};
-    dcmi_verdict verdict = dcmi_fault_meet(plan, &asked);
-    if (verdict.result)
-        return dcmi_fault_fail(plan, &asked, &verdict);
-    dcmi_fault_succeeded(plan, &asked, &verdict);
-    return DCMEM_OK;
-}
-
-/* Room for one more, so that the plan's end can take its gates away. */
-static bool
-remember(dcmem_fault_plan *plan, dcmem_manager *manager)
-{
-    pthread_mutex_lock(&plan->lock);
-    dcmem_manager **larger = dcmi_host_renew(plan->guarded, (plan->guarded_count + 1) * sizeof *larger);
-    if (larger) {
-        plan->guarded = larger;
-        larger[plan->guarded_count++] = manager;
-    }
-    pthread_mutex_unlock(&plan->lock);
-    return larger;
-}
-
-dcmem_result
-dcmem_fault_plan_guard(dcmem_fault_plan *plan, dcmem_manager *manager)
-{
-    REQUIRE(plan);
-    if (!plan->watched_above)
-        return DCMEM_OK;
-    dcmem_result result = dcmem_manager_set_gate(manager, guard, plan);
-    if (!result && !remember(plan, manager)) {
-        (void)dcmem_manager_set_gate(manager, NULL, NULL);
-        result = dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, "faults", 0, "a guarded manager");
-    }
-    return result;
-}
-
 /* ---- What fired ---- */
 
 void
 dcmem_fault_plan_set_log(dcmem_fault_plan *plan, dcmem_log_level level)
 {
-    atomic_store(&plan->log_level, (int)level);
+    if (plan)
+        atomic_store(&plan->log_level, (int)level);
 }
 
 size_t
 dcmem_fault_plan_print(char *out, size_t room, const dcmem_fault_plan *plan)
 {
-    return dcmi_plan_print(out, room, &plan->plan);
+    static const dcmi_plan none = {.count = 0};
+    return dcmi_plan_print(out, out ? room : 0, plan ? &plan->plan : &none);
 }
 
 uint64_t
 dcmem_fault_plan_fired(dcmem_fault_plan *plan)
 {
+    if (!plan)
+        return 0;
     pthread_mutex_lock(&plan->lock);
     uint64_t fired = plan->fired;
     pthread_mutex_unlock(&plan->lock);

@@ -40,7 +40,7 @@ dcmi_verdict dcmi_fault_meet(dcmem_fault_plan *plan, const dcmi_asked *asked);
 void dcmi_fault_succeeded(dcmem_fault_plan *plan, const dcmi_asked *asked, const dcmi_verdict *verdict);
 
 /* Writes the thread's detail for a verdict that is a failure and returns its result. */
-dcmem_result dcmi_fault_fail(dcmem_fault_plan *plan, const dcmi_asked *asked, const dcmi_verdict *verdict);
+dcmem_result dcmi_fault_fail(const dcmi_asked *asked, const dcmi_verdict *verdict);
 
 /* Queues are numbered from 1 as they are opened. */
 void dcmi_fault_queue_opened(dcmem_fault_plan *plan, const void *queue);

@@ -42,7 +42,7 @@ settle(faulty *device, const dcmi_asked *asked, const dcmi_verdict *verdict, dcm
     do {                                                                                                               \
         dcmi_verdict verdict = dcmi_fault_meet((device)->plan, &(asked));                                              \
         if (verdict.result)                                                                                            \
-            return dcmi_fault_fail((device)->plan, &(asked), &verdict);                                                \
+            return dcmi_fault_fail(&(asked), &verdict);                                                                \
         return settle(device, &(asked), &verdict, expression);                                                         \
     } while (0)
 
@@ -52,7 +52,7 @@ settle(faulty *device, const dcmi_asked *asked, const dcmi_verdict *verdict, dcm
         dcmi_verdict verdict = dcmi_fault_meet((device)->plan, &(asked));                                              \
         dcmem_result said = (expression);                                                                              \
         if (verdict.result)                                                                                            \
-            return dcmi_fault_fail((device)->plan, &(asked), &verdict);                                                \
+            return dcmi_fault_fail(&(asked), &verdict);                                                                \
         return settle(device, &(asked), &verdict, said);                                                               \
     } while (0)
 
@@ -434,7 +434,7 @@ map_pages(faulty *device, const dcmi_asked *asked, dcmi_verdict *verdict, uint64
     if (result)
         return result;
     verdict->result = DCMEM_E_NO_MEMORY;
-    return dcmi_fault_fail(device->plan, asked, verdict);
+    return dcmi_fault_fail(asked, verdict);
 }
 
 static dcmem_result

@@ -750,6 +750,8 @@ size_t
 dcmi_plan_print(char *out, size_t room, const dcmi_plan *plan)
 {
     writer to = {.out = out, .room = room};
+    if (room)
+        out[0] = '\0';
     for (uint32_t i = 0; i < plan->count; i++) {
         if (i)
             put(&to, ";");

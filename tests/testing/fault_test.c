@@ -915,6 +915,49 @@ TEST(faults__of_the_program_come_before_the_pool)
     EXPECT_OK(dcmem_manager_destroy(manager));
 }
 
+static dcmem_result
+refuse_pins(void *user, const dcmem_gate_call *call)
+{
+    ++*(int *)user;
+    return call->operation == DCMEM_GATE_pin ? DCMEM_E_PERMISSION : DCMEM_OK;
+}
+
+TEST(faults__of_the_program_come_before_the_gate_that_was_there)
+{
+    dcmem_fault_plan *plan, *other;
+    dcmem_manager *manager;
+    dcmem_buffer *buffer;
+    int asked = 0;
+    EXPECT_OK(dcmem_manager_create(&manager, NULL));
+    EXPECT_OK(dcmem_buffer_create(&buffer, manager, 64, NULL));
+    EXPECT_OK(dcmem_manager_set_gate(manager, refuse_pins, &asked));
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "program.pin:nth=2:fail=busy;program.pin:after=1:fail=timeout"));
+    EXPECT_OK(dcmem_fault_plan_create(&other, "program.resize:oom"));
+    EXPECT_OK(dcmem_fault_plan_guard(plan, manager));
+    EXPECT_OK(dcmem_fault_plan_guard(plan, manager)); /* no second time */
+    EXPECT_OK(dcmem_fault_plan_guard(other, manager));
+    EXPECT_RESULT(dcmem_buffer_pin(NULL, buffer), DCMEM_E_PERMISSION);
+    EXPECT_RESULT(dcmem_buffer_pin(NULL, buffer), DCMEM_E_BUSY);
+    EXPECT_RESULT(dcmem_buffer_pin(NULL, buffer), DCMEM_E_PERMISSION); /* none has succeeded */
+    EXPECT_RESULT(dcmem_buffer_resize(buffer, 128), DCMEM_E_NO_MEMORY);
+    EXPECT_EQ(asked, 2);
+
+    EXPECT_OK(dcmem_fault_plan_destroy(other));
+    EXPECT_OK(dcmem_buffer_resize(buffer, 128));
+    EXPECT_EQ(asked, 3);
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
+    EXPECT_RESULT(dcmem_buffer_pin(NULL, buffer), DCMEM_E_PERMISSION);
+
+    /* A gate that was set later stays. */
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "program.pin:fail=busy"));
+    EXPECT_OK(dcmem_fault_plan_guard(plan, manager));
+    EXPECT_OK(dcmem_manager_set_gate(manager, refuse_pins, &asked));
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
+    EXPECT_RESULT(dcmem_buffer_pin(NULL, buffer), DCMEM_E_PERMISSION);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_OK(dcmem_manager_destroy(manager));
+}
+
 TEST(faults__guard_managers_only_where_they_have_a_rule_for_the_program)
 {
     dcmem_fault_plan *plan;
@@ -922,6 +965,7 @@ TEST(faults__guard_managers_only_where_they_have_a_rule_for_the_program)
     EXPECT_OK(dcmem_fault_plan_create(&plan, "copy:oom"));
     EXPECT_OK(dcmem_manager_create(&manager, NULL));
     EXPECT_OK(dcmem_fault_plan_guard(plan, manager));
+    EXPECT_RESULT(dcmem_fault_plan_guard(plan, NULL), DCMEM_E_NOT_A_MANAGER);
     EXPECT_OK(dcmem_fault_plan_destroy(plan));
 
     EXPECT_OK(dcmem_fault_plan_create(&plan, "program.pin:oom"));

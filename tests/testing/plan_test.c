@@ -188,6 +188,13 @@ TEST(plan__needs_a_text_and_a_place)
     EXPECT_RESULT(dcmem_fault_plan_create(NULL, "copy:oom"), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_RESULT(dcmem_fault_plan_create(&plan, NULL), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_OK(dcmem_fault_plan_destroy(NULL));
+    char out[4] = "abc";
+    dcmem_fault_plan_set_log(NULL, DCMEM_LOG_INFO);
+    dcmem_fault_plan_reset(NULL);
+    EXPECT_EQ(dcmem_fault_plan_fired(NULL), 0);
+    EXPECT_EQ(dcmem_fault_plan_print(out, sizeof out, NULL), 0);
+    assert_string_equal(out, "");
+    EXPECT_EQ(dcmem_fault_plan_print(NULL, sizeof out, NULL), 0);
 }
 
 /* ---- Hostile texts ---- */
