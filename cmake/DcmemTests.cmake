@@ -70,6 +70,18 @@ foreach(source ${stand_ins})
     target_link_libraries(${name} PRIVATE dcmem-flags)
 endforeach()
 
+# tests/layers/opencl_layer.c: stands before the real driver, by the headers of the loader that puts it there.
+find_path(OPENCL_LAYER_INCLUDE CL/cl_layer.h)
+mark_as_advanced(OPENCL_LAYER_INCLUDE)
+if(OPENCL_LAYER_INCLUDE)
+    add_library(opencl_layer MODULE tests/layers/opencl_layer.c)
+    set_target_properties(opencl_layer PROPERTIES
+        PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/layers)
+    target_link_libraries(opencl_layer PRIVATE dcmem-flags)
+else()
+    message(STATUS "tests/layers/opencl_layer.c is left out: CL/cl_layer.h is not here")
+endif()
+
 foreach(script ${test_scripts})
     string(APPEND list "${script}\n")
 endforeach()
