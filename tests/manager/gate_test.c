@@ -1,4 +1,5 @@
 /* gate_test.c: what stands above the pool: who is asked, about what, and what a refusal leaves behind. */
+#include "pool/gate.h"
 #include "test.h"
 
 #include <dcmem/dcmem.h>
@@ -437,6 +438,25 @@ TEST(gate__ends_with_its_manager_and_is_told_of_what_that_ends)
     EXPECT_EQ(asked(&old), 3);
     EXPECT_EQ(asked(&it.guard), 0);
     device_close(&it);
+}
+
+TEST(gate__is_looked_for_only_while_there_is_one)
+{
+    device one, two;
+    uint32_t before = dcmi_gate_count;
+    device_open(&one);
+    device_open(&two);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_OK(dcmem_manager_set_gate(one.manager, watch, &one.guard));
+        EXPECT_OK(dcmem_manager_set_gate(two.manager, watch, &two.guard));
+    }
+    EXPECT_EQ(dcmi_gate_count, before + 2);
+    for (int i = 0; i < 2; i++)
+        EXPECT_OK(dcmem_manager_set_gate(one.manager, NULL, NULL));
+    EXPECT_OK(dcmem_manager_destroy(two.manager));
+    EXPECT_EQ(dcmi_gate_count, before);
+    EXPECT_OK(dcmem_simulated_destroy(two.backend));
+    device_close(&one);
 }
 
 TEST(gate__of_a_manager_that_is_none_cannot_be_set)
