@@ -37,7 +37,7 @@ typedef struct known_queue {
 
 /* A manager whose gate is the plan's, and the gate that was there before. */
 typedef struct guarded {
-    dcmem_fault_plan *plan;
+    dcmem_fault_plan *plan; /* NULL: it has ended */
     dcmem_manager *manager;
     dcmem_gate next;
     void *next_user;
@@ -503,7 +503,7 @@ guard(void *user, const dcmem_gate_call *call)
 {
     const guarded *it = user;
     dcmem_fault_plan *plan = it->plan;
-    if (!(plan->watched_above >> call->operation & 1))
+    if (!plan || !(plan->watched_above >> call->operation & 1))
         return it->next ? it->next(it->next_user, call) : DCMEM_OK;
     dcmi_asked asked = {.is_above = true,
                         .operation = (int)call->operation,
@@ -545,7 +545,21 @@ dcmem_fault_plan_guard(dcmem_fault_plan *plan, dcmem_manager *manager)
     return DCMEM_OK;
 }
 
-/* Where the manager has ended, or the user has set another gate, there is nothing to give back. */
+/* Those whose manager has another gate by now, which may ask them still: they only pass on. */
+static pthread_mutex_t orphans_lock = PTHREAD_MUTEX_INITIALIZER;
+static guarded *orphans;
+
+static void
+abandon(guarded *it)
+{
+    it->plan = NULL;
+    pthread_mutex_lock(&orphans_lock);
+    it->behind = orphans;
+    orphans = it;
+    pthread_mutex_unlock(&orphans_lock);
+}
+
+/* Where the manager has ended there is nothing to give back. */
 static void
 give_gates_back(guarded *it)
 {
@@ -554,7 +568,12 @@ give_gates_back(guarded *it)
         dcmem_gate gate;
         void *user;
         behind = it->behind;
-        if (dcmem_manager_gate(&gate, &user, it->manager) == DCMEM_OK && gate == guard && user == it)
+        bool is_alive = dcmem_manager_gate(&gate, &user, it->manager) == DCMEM_OK;
+        if (is_alive && (gate != guard || user != it)) {
+            abandon(it);
+            continue;
+        }
+        if (is_alive)
             (void)dcmem_manager_set_gate(it->manager, it->next, it->next_user); /* it was alive just now */
         free(it);
     }

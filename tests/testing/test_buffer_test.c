@@ -793,6 +793,39 @@ TEST(gate__that_the_user_sets_later_stays_and_the_next_test_buffer_stands_before
     EXPECT_OK(dcmem_rig_end(&rig));
 }
 
+TEST(gate__of_a_plan_and_ours_ask_each_other_in_any_order)
+{
+    dcmem_rig rig;
+    dcmem_fault_plan *plan;
+    dcmem_gate gate;
+    void *user;
+    dcmem_test_buffer_options options = patterned(dcmem_test_buffer_fail_after(4));
+    EXPECT_OK(dcmem_rig_begin(&rig, NULL));
+    options.manager = rig.manager;
+    dcmem_test_buffer *below = make(64, &options);
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "program.fill:nth=2:fail=busy"));
+    EXPECT_OK(dcmem_fault_plan_guard(plan, rig.manager));
+
+    /* The plan's stands before ours and asks it; then ours before the plan's as well, which makes a ring. */
+    EXPECT_OK(dcmem_buffer_fill(whole(below), "", 1));
+    EXPECT_EQ(counts_of(below).operations, 1);
+    dcmem_test_buffer *above = make(64, &options);
+    EXPECT_RESULT(dcmem_buffer_fill(whole(below), "", 1), DCMEM_E_BUSY);
+    EXPECT_OK(dcmem_buffer_fill(whole(below), "", 1));
+    EXPECT_EQ(counts_of(below).operations, 3);
+    EXPECT_RESULT(dcmem_buffer_fill(whole(below), "", 1), DCMEM_E_WRONG_STATE);
+
+    /* The plan's ends while ours still asks it. */
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
+    EXPECT_OK(dcmem_buffer_fill(whole(above), "", 1));
+    EXPECT_EQ(counts_of(above).operations, 1);
+    EXPECT_OK(dcmem_test_buffer_destroy(below));
+    EXPECT_OK(dcmem_buffer_fill(whole(above), "", 1));
+    EXPECT_OK(dcmem_test_buffer_destroy(above));
+    EXPECT_OK(dcmem_manager_gate(&gate, &user, rig.manager));
+    EXPECT_OK(dcmem_rig_end(&rig));
+}
+
 TEST(gate__lets_everything_else_on_the_manager_pass)
 {
     dcmem_test_buffer_options options = dcmem_test_buffer_restrictive();
