@@ -1,6 +1,7 @@
 /* opencl_card_test.c: finding OpenCL: the loader, its drivers, their devices, and what those say of themselves. */
 #include "opencl.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -327,14 +328,42 @@ TEST(cards__devices_of_a_platform_share_a_context_while_one_is_open)
     EXPECT_NOTHING_LIVES(library);
 }
 
-TEST(cards__their_first_search_may_happen_in_the_child_of_a_fork)
+static void
+expect_child_finds_two(void)
 {
-    (void)stand_in_use(processor);
     fflush(NULL);
     pid_t child = fork();
-    if (child == 0)
-        exit(opencl_count() == 2 ? 0 : 1);
+    if (child == 0) {
+        uint32_t count = 0;
+        alarm(20);
+        _exit(!opencl()->count(&count, opencl()) && count == 2 ? 0 : 1);
+    }
     int status = -1;
     EXPECT_EQ(waitpid(child, &status, 0), child);
     EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(cards__their_first_search_may_happen_in_the_child_of_a_fork)
+{
+    (void)stand_in_use(processor);
+    expect_child_finds_two();
+}
+
+static void *
+search(void *unused)
+{
+    uint32_t count;
+    (void)opencl()->count(&count, opencl());
+    return unused;
+}
+
+TEST(cards__a_fork_in_the_middle_of_a_search_leaves_its_child_no_lock)
+{
+    pthread_t thread;
+    stand_in *library = stand_in_use(processor);
+    library->slow_us = 50000;
+    EXPECT_EQ(pthread_create(&thread, NULL, search, NULL), 0);
+    usleep(10000); /* Most likely it is in the driver by now. */
+    expect_child_finds_two();
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DECLARE(type, name, parameters) type name parameters;
 DCMI_CL_FUNCTIONS(DECLARE)
@@ -179,6 +180,7 @@ cl_int
 clGetPlatformIDs(cl_uint entries, cl_platform_id *out, cl_uint *out_count)
 {
     MAY_FAIL();
+    usleep(state.slow_us);
     for (cl_uint i = 0; i < entries && i < state.shape.platform_count; i++)
         out[i] = &platforms[i];
     *out_count = state.shape.platform_count;

@@ -53,6 +53,7 @@ typedef struct stand_in {
     const char *last_failed;
     cl_int event_code; /* how commands end: CL_COMPLETE, or a failure */
     atomic_bool holds; /* commands do not end before stand_in_end_held(), though their work is done */
+    unsigned slow_us;  /* how long the list of platforms takes */
     uint64_t maps;     /* so far */
     uint64_t fills;    /* so far */
     uint64_t widest_pattern;

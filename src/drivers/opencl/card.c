@@ -8,6 +8,7 @@
 #include "base/os.h"
 #include "base/size.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,26 @@ static dcmem_detail why_none DCMI_GUARDED(lock); /* its result is DCMEM_OK where
 static dcmi_cl_platform platforms[DCMI_CL_PLATFORMS] DCMI_GUARDED(lock);
 static dcmi_cl_card cards[DCMI_CL_CARDS]; /* written under the lock, constant from then on */
 static uint32_t card_count DCMI_GUARDED(lock);
+
+/* A child of fork has only the forking thread: no lock may be another one's then. */
+static void
+before_fork(void) DCMI_ACQUIRES(lock)
+{
+    dcmi_lock_take(&lock);
+}
+
+static void
+after_fork(void) DCMI_RELEASES(lock)
+{
+    dcmi_lock_drop(&lock);
+}
+
+__attribute__((constructor)) static void
+watch_fork(void)
+{
+    /* It can fail for want of memory only; then a fork in the middle of a search is what is lost. */
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
 
 /* ---- Facts ---- */
 
