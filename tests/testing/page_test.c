@@ -199,6 +199,8 @@ TEST(map__of_memory_that_the_host_can_map_is_mapped_page_by_page)
                   DCMEM_E_OUT_OF_RANGE);
     EXPECT_RESULT(it.backend->map(&host, it.device, &someone, &all, 128 * KIB, 8, DCMEM_MAP_READ_BIT),
                   DCMEM_E_UNSUPPORTED);
+    all.object += 192 * KIB;
+    EXPECT_RESULT(it.backend->unmap(it.device, &someone, &all, host), DCMEM_E_UNKNOWN_ADDRESS);
     EXPECT_OK(unmap(&it, 0, 192 * KIB));
     EXPECT_OK(it.backend->page_destroy(it.device, &someone, page));
     rig_close(&it);

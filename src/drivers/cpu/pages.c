@@ -84,6 +84,8 @@ extend(dcmi_cpu_pages *pages, uint64_t end) DCMI_REQUIRES(pages->lock)
 static dcmem_result
 create_locked(dcmi_cpu_page **out, dcmi_cpu_pages *pages, uint64_t bytes) DCMI_REQUIRES(pages->lock)
 {
+    if (bytes > FILE_END - pages->end)
+        return dcmi_fail(DCMEM_E_NO_MEMORY, "no place for a page any more"); /* COVER: after 2^62 bytes of pages */
     dcmi_cpu_page *page = take_record(pages);
     if (!page)
         return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "the record of a page");
@@ -109,9 +111,7 @@ dcmi_cpu_page_create(uint64_t *out, dcmi_cpu_pages *pages, uint64_t bytes, dcmem
         return dcmi_fail(DCMEM_E_NO_MEMORY, "a page of %llu bytes, more than all memory", (unsigned long long)bytes);
 
     dcmi_lock_take(&pages->lock);
-    dcmem_result result = bytes > FILE_END - pages->end
-                              ? dcmi_fail(DCMEM_E_NO_MEMORY, "places for pages are used up; open the device anew")
-                              : create_locked(&page, pages, bytes);
+    dcmem_result result = create_locked(&page, pages, bytes);
     dcmi_lock_drop(&pages->lock);
     if (result)
         return result;

@@ -297,7 +297,7 @@ finish_here(dcmi_cpu_queue *queue)
         if (ready)
             run_queue(ready);
         else
-            await_step(queue, UINT64_MAX); /* another thread runs it */
+            await_step(queue, UINT64_MAX); /* COVER: another thread of the child must be closing a queue, and run it */
     }
     dcmi_lock_drop(&lock);
 }
