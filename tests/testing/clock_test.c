@@ -329,6 +329,27 @@ TEST(queues__overlap_on_two_links_and_wait_for_each_other_on_one)
     rig_close(&it);
 }
 
+/* 1,000 bytes up and 545 down both take 1,100 ns. */
+TEST(queues__what_ends_at_the_same_time_ends_in_the_order_of_its_beginning)
+{
+    for (int is_up_first = 0; is_up_first < 2; is_up_first++) {
+        rig it = rig_open();
+        void *up = queue_open(&it), *down = queue_open(&it);
+        uint8_t in[1000] = {7}, out[545] = {0};
+        if (is_up_first)
+            enqueue(&it, up, at(&it.one), here(in), 1000);
+        enqueue(&it, down, here(out), at(&it.one), 545);
+        if (!is_up_first)
+            enqueue(&it, up, at(&it.one), here(in), 1000);
+        advance(&it, 1100);
+        EXPECT_EQ(completed(&it, up) + completed(&it, down), 2);
+        EXPECT_EQ(out[0], is_up_first ? 7 : 0);
+        it.backend->queue_close(it.device, up);
+        it.backend->queue_close(it.device, down);
+        rig_close(&it);
+    }
+}
+
 TEST(queue__work_that_stays_on_the_host_takes_no_time)
 {
     rig it = rig_open();
@@ -397,6 +418,12 @@ TEST(work__whose_memory_was_released_fails_and_the_queue_goes_on)
     EXPECT_RESULT(wait(&it, queue, after, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
     EXPECT_OK(wait(&it, queue, good, UINT64_MAX));
     EXPECT_EQ(first_byte(&it, &it.two), 1);
+
+    /* A later failure does not hide the first. */
+    uint64_t lost = enqueue(&it, queue, at(&it.two), here(bytes), 1000);
+    EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, true));
+    EXPECT_RESULT(wait(&it, queue, lost, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
+    EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, false));
     it.backend->queue_close(it.device, queue);
     rig_close(&it);
 }
