@@ -21,17 +21,18 @@
  * leaves, is no fault of the call that meets it: it is logged at once and told by the next dcmem_guard_check(), or at
  * the end.
  *
- * What it costs: no block comes from a thread's own cache. A red zone before a block takes as much room as the block's
- * alignment. Statistics count red zones as rounding: in used_bytes, not in what was requested. Freed blocks in
- * quarantine count as freed, in quarantined_bytes; they are let go before a request fails and by dcmem_manager_trim(),
- * dcmem_manager_optimize() and dcmem_manager_clear(). The tables of classes and histograms show blocks as the pool has
- * them. A manager without guards pays a look at one pointer, and that on slow paths only.
+ * What it costs: no block comes from a thread's own cache, the driver gets calls of the guards' own, and a block moves
+ * with each change of its size. A red zone before a block takes as much room as the block's alignment. Statistics count
+ * red zones as rounding: in used_bytes, not in what was requested. Freed blocks in quarantine count as freed, in
+ * quarantined_bytes; they are let go before a request fails and by dcmem_manager_trim(), dcmem_manager_optimize() and
+ * dcmem_manager_clear(). The tables of classes and histograms show blocks as the pool has them. A manager without
+ * guards pays a look at one pointer, and that on slow paths only.
  *
  * What is not found: a write that leaps over the red zone or happens to write its bytes (0xfd), a read, and, where host
  * and device see memory through caches that are not coherent, what the host never flushed. Blocks aligned to more than
  * 64 KiB have no red zone before them, blocks of nearly the largest allocation have none. Of blocks beyond 2 MiB only
  * the first and last MiB are poisoned. Imported memory has no red zones: it is not dcmem's. Where the driver fails to
- * write or read a zone the block counts as sound. */
+ * write or read a zone the block counts as sound; one that says it wrote and did not is told as damage. */
 #ifndef DCMEM_GUARD_H
 #define DCMEM_GUARD_H
 
@@ -40,14 +41,13 @@
 
 DCMEM_BEGIN
 
-/* name, bit, word for the environment */
+/* name, bit, word for the environment. Quarantine holds freed blocks back: with poison, writes after free are found,
+ * and a second free is always DCMEM_E_ALREADY_FREE. */
 #define DCMEM_GUARDS(X)                                                                                                \
-    X(RED_ZONES, 0, "red-zones") /* bytes before and behind each block that nobody may write; 0xfd */                  \
-    X(POISON, 1, "poison")       /* new memory is 0xcd, freed memory 0xdd */                                           \
-    X(QUARANTINE, 2,                                                                                                   \
-      "quarantine")      /* freed blocks are held back: with poison, writes after free are found, and a      \
-                                      second free is always DCMEM_E_ALREADY_FREE */         \
-    X(LEAKS, 3, "leaks") /* what is live at the manager's end is logged, largest first */                              \
+    X(RED_ZONES, 0, "red-zones")   /* bytes before and behind each block that nobody may write; 0xfd */                \
+    X(POISON, 1, "poison")         /* new memory is 0xcd, freed memory 0xdd */                                         \
+    X(QUARANTINE, 2, "quarantine") /* freed blocks are used again as late as may be */                                 \
+    X(LEAKS, 3, "leaks")           /* what is live at the manager's end is logged, largest first */                    \
     X(CALL_SITES, 4, "call-sites") /* who allocated and freed is remembered */
 
 typedef enum dcmem_guard_flag {

@@ -191,6 +191,7 @@ shrink_held(dcmi_guard *guard, uint64_t bytes)
         atomic_fetch_add(&guard->untold, look(record, NULL));
         dcmi_pool_count_let_go(record->pool, record->capacity);
         if (let_go(guard, record))
+            /* COVER: a live block that the pool refuses */
             dcmi_log(DCMEM_LOG_ERROR, "guard", "a block was not given back: %s", dcmem_last_detail()->message);
         count++;
     }
@@ -223,7 +224,7 @@ refuse(dcmi_guard *guard, dcmi_pool *pool, uint64_t address, unsigned holder)
     void *named = (void *)(uintptr_t)address;
     dcmem_result result = dcmi_pool_find(&block, pool, address);
     if (result)
-        return result;
+        return result; /* COVER: another thread must give the block in between */
     if (!guard || !dcmi_records_find(&record, &guard->records, pool, block.address))
         return dcmi_pool_refuse(pool, address);
     if (!record.is_live)
@@ -399,7 +400,7 @@ dcmi_guard_label(dcmi_pool *pool, uint64_t address, dcmem_buffer *buffer, dcmem_
     dcmi_guard *guard = dcmi_pool_guard(pool);
     dcmi_block block;
     if (!guard || dcmi_pool_find(&block, pool, address))
-        return;
+        return; /* COVER: who asks has looked for a guard, and his block lives */
     dcmi_record label = {
         .pool = pool, .block = block.address, .buffer = buffer, .tag = tag, .is_host_side = is_host_side};
     dcmi_records_label(&guard->records, &label);

@@ -109,6 +109,9 @@ TEST(guard__resize_moves_the_zones_and_the_name)
     dcmem_buffer_info info = {.size = sizeof info};
     EXPECT_OK(dcmem_buffer_describe(&info, buffer));
     EXPECT_EQ(info.capacity_bytes, 900);
+    device_writes(&it, face_of(buffer), 900, "x", 1);
+    EXPECT_RESULT(dcmem_guard_check(it.manager), DCMEM_E_CORRUPTED);
+    EXPECT_DETAIL("tag 7, device, 900 bytes");
     EXPECT_OK(dcmem_buffer_set_tag(buffer, 9));
     device_writes(&it, face_of(buffer), 900, "x", 1);
     EXPECT_RESULT(dcmem_guard_check(it.manager), DCMEM_E_CORRUPTED);
@@ -119,7 +122,7 @@ TEST(guard__resize_moves_the_zones_and_the_name)
     EXPECT_OK(dcmem_buffer_resize(buffer, 5000));
     EXPECT_RESULT(dcmem_guard_check(it.manager), DCMEM_E_CORRUPTED);
     EXPECT_DETAIL("1 damages");
-    EXPECT_EQ(heard.errors, 2);
+    EXPECT_EQ(heard.errors, 3);
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     ground_end(&it, DCMEM_OK);
 }
@@ -147,6 +150,20 @@ TEST(guard__memory_that_is_flushed_has_zones_of_whole_units)
         EXPECT_DETAIL("from offset 1024 on");
         ground_end(&it, DCMEM_OK);
     }
+}
+
+TEST(guard__blocks_keep_the_alignment_of_their_device)
+{
+    dcmem_simulated_profile profile = {.size = sizeof profile, .total_bytes = 64 * MIB, .alignment = 1024};
+    dcmem_manager_options options = {.guards = DCMEM_GUARD_ALL};
+    ground it = ground_on(&profile, &options);
+    for (uint64_t bytes = 1; bytes < 100 * KIB; bytes = bytes * 3 + 1) {
+        dcmem_buffer *buffer = buffer_of(&it, bytes, 0);
+        EXPECT_EQ(face_of(buffer).offset % 1024, 0);
+        device_writes(&it, face_of(buffer), -1, "x", 1);
+        EXPECT_RESULT(dcmem_buffer_destroy(buffer), DCMEM_E_CORRUPTED);
+    }
+    ground_end(&it, DCMEM_OK);
 }
 
 TEST(guard__imported_memory_is_left_alone)

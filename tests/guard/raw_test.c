@@ -176,6 +176,19 @@ TEST(guard__finds_one_byte_behind_blocks_of_every_size)
     ground_end(&it, DCMEM_OK);
 }
 
+TEST(guard__finds_a_zone_that_is_overwritten_as_a_whole)
+{
+    ground it = cpu_ground(DCMEM_GUARD_ALL);
+    char *block = allocate(&it, 1000);
+    memset(block + 1000, 0, 64);
+    EXPECT_RESULT(dcmem_raw_free(it.manager, block), DCMEM_E_CORRUPTED);
+    EXPECT_DETAIL("64 bytes written behind its end");
+    memset(block, 0, 1000);
+    EXPECT_RESULT(dcmem_guard_check(it.manager), DCMEM_E_CORRUPTED);
+    EXPECT_DETAIL("1000 bytes written after it was freed");
+    ground_end(&it, DCMEM_OK);
+}
+
 TEST(guard__finds_what_lies_within_the_zone_that_was_asked_for)
 {
     dcmem_manager_options options = {.guards = DCMEM_GUARD_RED_ZONES, .guard_bytes = 4096};
