@@ -162,24 +162,25 @@ dcmi_simulated_page_create(uint64_t *out, void *handle, const dcmem_call *call, 
     device *dev = handle;
     DCMI_SIMULATED_REQUIRE(bytes > 0 && are_pages(dev, bytes, 0, 0));
     dcmem_result result = dcmi_simulated_check_size(dev, kind, bytes);
-    if (!result)
-        result = dcmi_simulated_enter(dev);
     if (result)
         return result;
     dcmi_page *page = dcmi_host_new(sizeof *page);
-    result = dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "the record of a page");
-    if (page) {
-        page->bytes = bytes;
-        page->kind = kind;
+    if (!page)
+        return dcmi_simulated_fail(DCMEM_E_NO_HOST_MEMORY, "the record of a page");
+    page->bytes = bytes;
+    page->kind = kind;
+
+    result = dcmi_simulated_enter(dev);
+    if (!result) {
         result = page_create_locked(dev, page);
+        dcmi_simulated_leave(dev);
     }
-    uint64_t number = result ? 0 : page->number;
-    dcmi_simulated_leave(dev);
-    if (result)
+    if (result) {
         free(page);
-    else
-        *out = number;
-    return result;
+        return result;
+    }
+    *out = page->number;
+    return DCMEM_OK;
 }
 
 static dcmi_page **
