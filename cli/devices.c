@@ -199,7 +199,9 @@ print_text(void *user, const device_entry *entry)
         printf("  %-20s %d\n", "NUMA node", (int)info->numa_node);
     else
         print_line("NUMA node", "none");
-    print_line("memory", info->is_unified ? "shared with the host: no copies" : "the device's own");
+    print_line("memory", info->capabilities & DCMEM_CAP_UNIFIED ? "shared with the host: no copies"
+                         : info->is_unified                     ? "the host's, where it is mapped"
+                                                                : "the device's own");
     fputc('\n', stdout);
 }
 
