@@ -36,7 +36,8 @@ typedef struct dcmi_cl_device {
 } dcmi_cl_device;
 
 typedef enum dcmi_cl_source {
-    DCMI_CL_BUFFER,   /* clCreateBuffer; mapped for good where there is a host address */
+    DCMI_CL_BUFFER,   /* clCreateBuffer */
+    DCMI_CL_PINNED,   /* the same, mapped for good */
     DCMI_CL_HOST,     /* of the system */
     DCMI_CL_SVM,      /* clSVMAlloc, with a buffer around it */
     DCMI_CL_USM,      /* Intel's unified shared memory */
@@ -48,7 +49,7 @@ typedef struct dcmi_cl_piece {
     cl_mem mem;    /* for commands; NULL: there is none, or it is mapped for good */
     cl_mem buffer; /* what is released; the same as mem, but for memory that is mapped for good */
     void *host;    /* where the host can touch it at any time, or NULL */
-    void *base;    /* what was allocated, of sources that give pointers; of which `base_bytes` */
+    void *base;    /* what was allocated or mapped, of sources that give pointers; `base_bytes` of it */
     uint64_t base_bytes;
     uint64_t charged_bytes;
 } dcmi_cl_piece;

@@ -148,53 +148,75 @@ use_first(dcmi_cl_device *device, cl_mem mem)
     return result;
 }
 
-/* What a buffer must be aligned by: where the host or a kernel sees it. */
-typedef struct sight {
-    void *host;
-    uint64_t address;
-} sight;
-
+/* A buffer that is there, with no regard to alignment. 0: it has no address. */
 static dcmem_result
-see(sight *out, dcmi_cl_device *device, cl_mem mem, uint64_t bytes, bool is_pinned)
-{
-    sight seen = {0};
-    dcmem_result result = is_pinned
-                              ? dcmi_cl_map(&seen.host, device, mem, 0, bytes, DCMEM_MAP_READ_BIT | DCMEM_MAP_WRITE_BIT)
-                              : use_first(device, mem);
-    if (result)
-        return result;
-    if (!is_pinned)
-        seen.address = address_of(device, mem);
-    *out = seen;
-    return DCMEM_OK;
-}
-
-static dcmem_result
-unsee(dcmi_cl_device *device, cl_mem mem, const sight *seen)
-{
-    return seen->host ? dcmi_cl_unmap(device, mem, seen->host) : DCMEM_OK;
-}
-
-/* How far behind an aligned place it lies. */
-static uint64_t
-excess(const sight *seen, uint64_t alignment)
-{
-    return (seen->host ? (uintptr_t)seen->host : seen->address) & (alignment - 1);
-}
-
-/* A buffer that is there, with no regard to alignment. */
-static dcmem_result
-make_buffer(cl_mem *out, sight *out_seen, dcmi_cl_device *device, uint64_t bytes, dcmem_kind kind)
+make_buffer(cl_mem *out, uint64_t *out_address, dcmi_cl_device *device, uint64_t bytes, dcmem_kind kind)
 {
     cl_mem mem;
-    bool is_pinned = kind == DCMEM_KIND_PINNED;
     uint64_t flags = CL_MEM_READ_WRITE | (kind == DCMEM_KIND_DEVICE ? 0 : CL_MEM_ALLOC_HOST_PTR);
     dcmem_result result = look_for_room(device, bytes);
     if (!result)
         result = create_buffer(&mem, device, flags, bytes, NULL);
     if (result)
         return result;
-    result = see(out_seen, device, mem, bytes, is_pinned);
+    result = use_first(device, mem);
+    if (result) {
+        dcmem_detail why = dcmi_detail_save();
+        (void)release_buffer(mem);
+        dcmi_detail_restore(&why);
+        return result;
+    }
+    *out_address = address_of(device, mem);
+    *out = mem;
+    return DCMEM_OK;
+}
+
+/* How far behind an aligned place an address lies. */
+static uint64_t
+excess(uint64_t address, uint64_t alignment)
+{
+    return address & (alignment - 1);
+}
+
+/* An aligned part of a larger buffer; the driver keeps the whole while there is the part. */
+static dcmem_result
+make_part(cl_mem *out, uint64_t *out_address, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    cl_mem whole, part = NULL;
+    uint64_t address;
+    dcmem_result result = make_buffer(&whole, &address, device, room_for(request), request->kind);
+    if (result)
+        return result;
+
+    result = create_part(&part, whole, -address & (request->alignment - 1), request->bytes);
+    if (!result) {
+        address = address_of(device, part);
+        if (excess(address, request->alignment))
+            result = dcmi_fail(DCMEM_E_DRIVER, "a part of a buffer is not where it was cut");
+    }
+    dcmem_detail why = dcmi_detail_save();
+    (void)release_buffer(whole);
+    if (result)
+        (void)release_buffer(part);
+    dcmi_detail_restore(&why);
+    if (result)
+        return result;
+    *out_address = address;
+    *out = part;
+    return DCMEM_OK;
+}
+
+/* A buffer that is mapped for good. */
+static dcmem_result
+make_pinned(cl_mem *out, void **out_base, dcmi_cl_device *device, uint64_t bytes)
+{
+    cl_mem mem;
+    dcmem_result result = look_for_room(device, bytes);
+    if (!result)
+        result = create_buffer(&mem, device, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL);
+    if (result)
+        return result;
+    result = dcmi_cl_map(out_base, device, mem, 0, bytes, DCMEM_MAP_READ_BIT | DCMEM_MAP_WRITE_BIT);
     if (result) {
         dcmem_detail why = dcmi_detail_save();
         (void)release_buffer(mem);
@@ -205,36 +227,15 @@ make_buffer(cl_mem *out, sight *out_seen, dcmi_cl_device *device, uint64_t bytes
     return DCMEM_OK;
 }
 
-/* An aligned part of a larger buffer; the driver keeps the whole while there is the part. */
 static dcmem_result
-make_part(cl_mem *out, sight *out_seen, dcmi_cl_device *device, const dcmem_acquire *request)
+unmake_pinned(dcmi_cl_device *device, cl_mem mem, void *base)
 {
-    cl_mem whole, part = NULL;
-    sight seen;
-    dcmem_result result = make_buffer(&whole, &seen, device, room_for(request), request->kind);
-    if (result)
-        return result;
-
-    uint64_t offset = (request->alignment - excess(&seen, request->alignment)) & (request->alignment - 1);
-    result = unsee(device, whole, &seen);
-    if (!result)
-        result = create_part(&part, whole, offset, request->bytes);
-    if (!result)
-        result = see(&seen, device, part, request->bytes, request->kind == DCMEM_KIND_PINNED);
-    if (!result && excess(&seen, request->alignment)) {
-        (void)unsee(device, part, &seen);
-        result = dcmi_fail(DCMEM_E_DRIVER, "a part of a buffer is not where it was cut");
-    }
+    dcmem_result result = dcmi_cl_unmap(device, mem, base);
     dcmem_detail why = dcmi_detail_save();
-    (void)release_buffer(whole);
+    dcmem_result released = release_buffer(mem);
     if (result)
-        (void)release_buffer(part);
-    dcmi_detail_restore(&why);
-    if (result)
-        return result;
-    *out_seen = seen;
-    *out = part;
-    return DCMEM_OK;
+        dcmi_detail_restore(&why);
+    return result ? result : released;
 }
 
 static dcmem_extent
@@ -254,27 +255,22 @@ static dcmem_result
 acquire_buffer(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
 {
     cl_mem mem;
-    sight seen;
+    uint64_t address;
     dcmem_result result = charge(piece, device, request->kind, request->bytes);
     if (!result)
-        result = make_buffer(&mem, &seen, device, request->bytes, request->kind);
-    if (!result && excess(&seen, request->alignment)) {
-        result = unsee(device, mem, &seen);
-        dcmem_result released = release_buffer(mem);
-        if (!result)
-            result = released;
+        result = make_buffer(&mem, &address, device, request->bytes, request->kind);
+    if (!result && excess(address, request->alignment)) {
+        result = release_buffer(mem);
         if (!result)
             result = charge(piece, device, request->kind, request->alignment);
         if (!result)
-            result = make_part(&mem, &seen, device, request);
+            result = make_part(&mem, &address, device, request);
     }
     if (result)
         return result;
     piece->source = DCMI_CL_BUFFER;
-    piece->buffer = mem;
-    piece->mem = seen.host ? NULL : mem;
-    piece->host = seen.host;
-    *out = extent_of(piece, (uintptr_t)mem, seen.address, seen.host, request);
+    piece->buffer = piece->mem = mem;
+    *out = extent_of(piece, (uintptr_t)mem, address, NULL, request);
     return DCMEM_OK;
 }
 
@@ -287,14 +283,14 @@ aligned(const void *base, uint64_t alignment)
 }
 
 static void
-free_pointer(dcmi_cl_device *device, dcmi_cl_source source, void *base, uint64_t bytes)
+free_pointer(dcmi_cl_device *device, const dcmi_cl_piece *piece)
 {
-    if (source == DCMI_CL_SVM)
-        dcmi_cl.clSVMFree(device->context, base);
-    else if (source == DCMI_CL_USM)
-        (void)device->card->usm.clMemFreeINTEL(device->context, base); /* Refused: it is lost. */
-    else
-        dcmi_os_unreserve(base, bytes);
+    if (piece->source == DCMI_CL_SVM)
+        dcmi_cl.clSVMFree(device->context, piece->base);
+    else if (piece->source == DCMI_CL_USM)
+        (void)device->card->usm.clMemFreeINTEL(device->context, piece->base); /* Refused: it is lost. */
+    else if (piece->source == DCMI_CL_HOST)
+        dcmi_os_unreserve(piece->base, piece->base_bytes);
 }
 
 static dcmem_result
@@ -317,12 +313,35 @@ acquire_svm(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, con
     cl_mem mem;
     result = create_buffer(&mem, device, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, request->bytes, at(begin));
     if (result) {
-        free_pointer(device, DCMI_CL_SVM, base, 0);
+        dcmi_cl.clSVMFree(device->context, base);
         return result;
     }
     void *host = is_fine ? at(begin) : NULL;
     *piece = (dcmi_cl_piece){DCMI_CL_SVM, mem, mem, host, base, room, piece->charged_bytes};
     *out = extent_of(piece, begin, begin, host, request);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+acquire_pinned(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, const dcmem_acquire *request)
+{
+    cl_mem mem;
+    void *base;
+    dcmem_result result = charge(piece, device, request->kind, request->bytes);
+    if (!result)
+        result = make_pinned(&mem, &base, device, request->bytes);
+    if (!result && excess((uintptr_t)base, request->alignment)) {
+        result = unmake_pinned(device, mem, base);
+        if (!result)
+            result = charge(piece, device, request->kind, request->alignment);
+        if (!result)
+            result = make_pinned(&mem, &base, device, room_for(request));
+    }
+    if (result)
+        return result;
+    uint64_t begin = aligned(base, request->alignment);
+    *piece = (dcmi_cl_piece){DCMI_CL_PINNED, NULL, mem, at(begin), base, 0, piece->charged_bytes};
+    *out = extent_of(piece, begin, 0, at(begin), request);
     return DCMEM_OK;
 }
 
@@ -372,7 +391,7 @@ acquire_kind(dcmem_extent *out, dcmi_cl_piece *piece, dcmi_cl_device *device, co
         return acquire_host(out, piece, request);
     case DCMEM_KIND_PINNED:
         return device->card->has_host_usm ? acquire_usm(out, piece, device, request)
-                                          : acquire_buffer(out, piece, device, request);
+                                          : acquire_pinned(out, piece, device, request);
     case DCMEM_KIND_MANAGED:
         return device->managed == DCMI_CL_MANAGED_USM ? acquire_usm(out, piece, device, request)
                                                       : acquire_svm(out, piece, device, request);
@@ -431,26 +450,29 @@ dcmi_cl_memory_import(dcmem_extent *out, dcmi_cl_device *device, void *host, uin
     return DCMEM_OK;
 }
 
+/* The last that the device wrote must reach its owner. */
+static dcmem_result
+show_last(dcmi_cl_device *device, const dcmi_cl_piece *piece)
+{
+    void *host;
+    if (piece->host)
+        return DCMEM_OK;
+    dcmem_result result = dcmi_cl_map(&host, device, piece->mem, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
+    return result ? result : dcmi_cl_unmap(device, piece->mem, host);
+}
+
 dcmem_result
 dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent)
 {
     dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
     dcmem_result result = DCMEM_OK;
-    if (piece->source == DCMI_CL_BUFFER) {
-        const sight seen = {.host = piece->host};
-        result = unsee(device, piece->buffer, &seen);
-    }
-    /* The last that the device wrote must reach its owner. */
-    if (piece->source == DCMI_CL_IMPORTED && !piece->host) {
-        void *host;
-        result = dcmi_cl_map(&host, device, piece->mem, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
-        if (!result)
-            result = dcmi_cl_unmap(device, piece->mem, host);
-    }
+    if (piece->source == DCMI_CL_PINNED)
+        result = dcmi_cl_unmap(device, piece->buffer, piece->base);
+    if (piece->source == DCMI_CL_IMPORTED)
+        result = show_last(device, piece);
     dcmem_detail why = dcmi_detail_save();
     dcmem_result released = release_buffer(piece->buffer);
-    if (piece->base && piece->source != DCMI_CL_IMPORTED)
-        free_pointer(device, piece->source, piece->base, piece->base_bytes);
+    free_pointer(device, piece);
     forget(device, piece);
     if (result)
         dcmi_detail_restore(&why);
