@@ -39,6 +39,7 @@ typedef struct known_plan {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static kit_functions kit;
 static known_plan *plans;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* ---- The kit ---- */
 
@@ -132,6 +133,25 @@ make_plan(known_plan **out, const char *text)
     return DCMEM_OK;
 }
 
+/* A child of fork has only the forking thread: without these, one that had the lock would have it for ever. */
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void
+after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void
+watch_forks(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork); /* without memory for it a fork is what is lost */
+}
+
 /* NULL where the variable is not set. */
 static dcmem_result
 current_plan(dcmem_fault_plan **out)
@@ -147,6 +167,8 @@ current_plan(dcmem_fault_plan **out)
     pthread_mutex_unlock(&lock);
     if (result)
         return result;
+    /* After the kit has done the same: handlers of later comers run first, and so this lock is taken before its. */
+    pthread_once(&once, watch_forks);
     if (is_new)
         dcmi_log(DCMEM_LOG_WARNING, "faults", "this program runs under a fault plan: " VARIABLE "=%s", found->text);
     *out = found->plan;

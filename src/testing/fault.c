@@ -65,7 +65,14 @@ struct dcmem_fault_plan {
     dcmi_layer *layers;
     uint32_t open_devices;
     guarded *guards;
+
+    dcmem_fault_plan *before, *after; /* in the list of all plans */
 };
+
+/* All plans, so that a fork finds none of them half way through a call. Taken before any plan's own lock. */
+static pthread_mutex_t plans_lock = PTHREAD_MUTEX_INITIALIZER;
+static dcmem_fault_plan *plans;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 #define REQUIRE(condition)                                                                                             \
     do {                                                                                                               \
@@ -581,6 +588,56 @@ give_gates_back(guarded *it)
         dcmem_backend_fail(before.result, before.driver, before.driver_code, "%s", before.message);
 }
 
+/* ---- Forks: parent and child go on with the plans as they are ---- */
+
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&plans_lock);
+    for (dcmem_fault_plan *plan = plans; plan; plan = plan->after)
+        pthread_mutex_lock(&plan->lock);
+}
+
+static void
+after_fork(void)
+{
+    for (dcmem_fault_plan *plan = plans; plan; plan = plan->after)
+        pthread_mutex_unlock(&plan->lock);
+    pthread_mutex_unlock(&plans_lock);
+}
+
+static void
+watch_forks(void)
+{
+    /* It can fail for want of memory only; then a fork in the middle of a call is what is lost. */
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void
+enlist(dcmem_fault_plan *plan)
+{
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&plans_lock);
+    plan->after = plans;
+    if (plans)
+        plans->before = plan;
+    plans = plan;
+    pthread_mutex_unlock(&plans_lock);
+}
+
+static void
+strike(dcmem_fault_plan *plan)
+{
+    pthread_mutex_lock(&plans_lock);
+    if (plan->before)
+        plan->before->after = plan->after;
+    else
+        plans = plan->after;
+    if (plan->after)
+        plan->after->before = plan->before;
+    pthread_mutex_unlock(&plans_lock);
+}
+
 /* ---- Life ---- */
 
 /* Which operations must ask. A device that can be lost is asked about at each. */
@@ -614,6 +671,7 @@ dcmem_fault_plan_create(dcmem_fault_plan **out, const char *text)
     pthread_mutex_init(&plan->lock, NULL);
     atomic_init(&plan->log_level, DCMEM_LOG_INFO);
     plan->begin_ns = now_ns();
+    enlist(plan);
     *out = plan;
     return DCMEM_OK;
 }
@@ -635,6 +693,7 @@ dcmem_fault_plan_destroy(dcmem_fault_plan *plan)
     if (plan->open_devices)
         return dcmem_backend_fail(DCMEM_E_BUSY, "faults", 0, "%u devices are open below the plan", plan->open_devices);
     give_gates_back(plan->guards);
+    strike(plan);
     dcmi_layers_end(plan->layers);
     forget_lanes(plan);
     pthread_mutex_destroy(&plan->lock);

@@ -22,6 +22,9 @@ own() {
 #include <dcmem/dcmem.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int
 use(void)
@@ -42,7 +45,13 @@ use(void)
 int
 main(int argc, char **argv)
 {
-    int failed = use();
+    int failed = use(), status = 0;
+    if (argc == 2 && strcmp(argv[1], "fork") == 0) {
+        fflush(stdout);
+        if (fork() == 0)
+            return use();
+        return wait(&status) < 0 || status || use();
+    }
     for (int i = 1; i < argc; i++)
         failed |= setenv("DCMEM_FAULTS", argv[i], 1) || use();
     return failed;
@@ -123,6 +132,14 @@ test_each_plan_holds_for_the_managers_that_are_made_under_it() {
     expect_said "fault 1: rule 1 (program.raw_allocate:nth=2:oom)"
     expect_said "fault 1: rule 1 (program.raw_allocate:nth=3:fail=busy)"
     [ "$(grep -c "block [123]: yes" said)" = 13 ]
+}
+
+test_the_child_of_a_fork_goes_on_under_the_plan() {
+    own plain "$DCMEM_BUILD_DIR/libdcmem.so" -Wl,-rpath,"$DCMEM_BUILD_DIR"
+    DCMEM_FAULTS="program.raw_allocate:nth=5:oom" ./plain fork >said 2>&1
+    # The fifth of the parent's is its second after the fork, and so is the child's.
+    [ "$(grep -c "call 5, program.raw_allocate" said)" = 2 ]
+    [ "$(grep -c "block [123]: yes" said)" = 7 ]
 }
 
 test_a_library_without_its_kit_says_so() {

@@ -7,6 +7,8 @@
 #include <dcmem/testing.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KIB 1024ull
@@ -24,14 +26,20 @@ typedef struct rig {
 } rig;
 
 static void
-rig_open(rig *it, const char *text)
+rig_open_over(rig *it, const char *text, const dcmem_backend *over)
 {
     dcmem_open open = {.size = sizeof open, .numa_node = -1};
     *it = (rig){0};
     EXPECT_OK(dcmem_fault_plan_create(&it->plan, text));
-    EXPECT_OK(dcmem_fault_plan_over(&it->backend, it->plan, everything()));
+    EXPECT_OK(dcmem_fault_plan_over(&it->backend, it->plan, over));
     EXPECT_OK(dcmem_backend_check(it->backend));
     EXPECT_OK(it->backend->open(&it->device, it->backend, &open));
+}
+
+static void
+rig_open(rig *it, const char *text)
+{
+    rig_open_over(it, text, everything());
 }
 
 static void
@@ -1085,6 +1093,56 @@ TEST(faults__counted_by_threads_repeat_with_several_of_them)
         EXPECT(memcmp(first, again, sizeof first) == 0);
         EXPECT_EQ(fired_again, fired);
     }
+}
+
+/* ---- Forks ---- */
+
+typedef struct busy {
+    rig *it;
+    _Atomic bool is_over;
+} busy;
+
+static void *
+fill_on(void *user)
+{
+    busy *self = user;
+    while (!atomic_load(&self->is_over))
+        (void)fill(self->it); /* every other one fails */
+    return NULL;
+}
+
+TEST(faults__go_on_in_the_child_of_a_fork)
+{
+    SKIP_UNDER_TOOLS();
+    rig it;
+    pthread_t threads[2];
+    dcmem_fault_plan *plans[3];
+    rig_open_over(&it, "fill:every=2:oom", dcmem_backend_find("cpu")); /* its memory is the child's, too */
+    rig_acquire(&it);
+    for (int i = 0; i < 3; i++)
+        EXPECT_OK(dcmem_fault_plan_create(&plans[i], "copy:oom"));
+    EXPECT_OK(dcmem_fault_plan_destroy(plans[1]));
+    busy self = {.it = &it};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, fill_on, &self), 0);
+    for (int i = 0; i < 50; i++) {
+        pid_t child = fork();
+        EXPECT(child >= 0);
+        if (child == 0) {
+            alarm(20); /* one that waits for ever is told from one that is slow */
+            int failed = (fill(&it) != DCMEM_OK) + (fill(&it) != DCMEM_OK);
+            _exit(failed == 1 ? 0 : 1);
+        }
+        int status;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    atomic_store(&self.is_over, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    EXPECT_OK(dcmem_fault_plan_destroy(plans[0]));
+    EXPECT_OK(dcmem_fault_plan_destroy(plans[2]));
+    rig_close(&it);
 }
 
 /* ---- Without memory of the host ---- */
