@@ -10,7 +10,9 @@ export LC_ALL=C # numbers with points, messages as they are documented
 # One list per purpose.
 packages_build="gcc libc6-dev cmake ninja-build zlib1g-dev"
 packages_test="g++ libcmocka-dev check libcriterion-dev libgtest-dev pkg-config binutils mandoc"
-packages_devices="ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-c-headers pocl-opencl-icd" # drivers that need no device
+# Drivers that need no device.
+packages_devices="ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-c-headers pocl-opencl-icd
+    libvulkan1 mesa-vulkan-drivers vulkan-validationlayers"
 packages_peers="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 packages_clang="clang llvm libclang-rt-dev"
 packages_lint="clang-format clang-tidy shellcheck"

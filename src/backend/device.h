@@ -47,7 +47,7 @@ dcmem_result dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dc
 dcmem_result dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, void *host, uint64_t bytes);
 
 /* Built-in backends, in the order in which they are listed. */
-#define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl)
+#define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl) X(vulkan)
 
 #define DCMEM_X(name) extern const dcmem_backend dcmi_##name##_backend;
 DCMI_BUILT_IN_BACKENDS(DCMEM_X)

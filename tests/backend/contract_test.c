@@ -41,6 +41,15 @@ CONTRACT_TESTS(cpu_with_node_and_huge_pages, cpu_with_options)
 OPENCL(0)
 OPENCL(1)
 
+/* ---- Vulkan: the first device; lavapipe, where there is no GPU ---- */
+
+static contract_subject
+vulkan(void)
+{
+    return subject_of(dcmem_backend_find("vulkan"), 0);
+}
+CONTRACT_TESTS(vulkan, vulkan)
+
 /* ---- Simulated devices ---- */
 
 #define SIMULATED(device, text)                                                                                        \
