@@ -255,7 +255,17 @@ TEST(cards__have_the_groups_and_kinds_that_their_memory_allows)
     EXPECT_EQ(info.capabilities, opencl()->capabilities);
     EXPECT_EQ(info.flush_bytes, 1);
 
-    stand_in_shape shape = discrete();
+    stand_in_shape shape = processor;
+    shape.moves_maps = true; /* What is mapped must stay where it is. */
+    info = info_of(shape);
+    EXPECT_EQ(info.capabilities, DCMEM_CAP_ASYNC | DCMEM_CAP_PEER);
+    EXPECT_EQ(info.kinds, BASE_KINDS | KIND(MANAGED));
+    shape = processor;
+    shape.is_non_coherent = true; /* A processor, and all the same not what it seems. */
+    info = info_of(shape);
+    EXPECT_EQ(info.flush_bytes, 1);
+
+    shape = discrete();
     shape.shared_usm = 0;
     info = info_of(shape);
     EXPECT_EQ(info.capabilities, DCMEM_CAP_ASYNC | DCMEM_CAP_PEER);

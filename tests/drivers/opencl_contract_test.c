@@ -32,6 +32,17 @@ askew(void)
 }
 SHAPE(askew, askew())
 
+/* Says that its memory is the host's, and copies what is mapped. */
+static stand_in_shape
+copying(void)
+{
+    stand_in_shape shape = processor;
+    shape.moves_maps = true;
+    shape.skew_bytes = 256;
+    return shape;
+}
+SHAPE(copying, copying())
+
 /* The last call is the last word: nothing that any of the clauses made is left. */
 TEST(stand_in__holds_nothing_when_all_clauses_are_done)
 {

@@ -34,6 +34,7 @@ struct dcmi_cl_queue_object {
 
 typedef struct mapping {
     char *host;
+    char *own; /* its memory, where maps move */
     size_t offset, bytes;
     cl_bitfield flags;
 } mapping;
@@ -627,16 +628,21 @@ clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocks, cl_bitfie
     require(flags && !(is_discarded && flags & (CL_MAP_READ | CL_MAP_WRITE)));
     if (mem->host != mem->memory && !is_discarded)
         memcpy(mem->host + offset, mem->memory + offset, bytes);
+    mapping made = {.host = mem->host + offset, .offset = offset, .bytes = bytes, .flags = flags};
+    if (state.shape.moves_maps && mem->own_memory) {
+        made.own = made.host = new_zeroed(bytes);
+        memcpy(made.host, mem->memory + offset, bytes);
+    }
     pthread_mutex_lock(&lock);
     int i = 0;
     while (i < MOST_MAPS && mem->maps[i].host)
         i++;
     require(i < MOST_MAPS);
-    mem->maps[i] = (mapping){mem->host + offset, offset, bytes, flags};
+    mem->maps[i] = made;
     state.live.maps++;
     state.maps++;
     pthread_mutex_unlock(&lock);
-    return mem->host + offset;
+    return made.host;
 }
 
 cl_int
@@ -653,9 +659,10 @@ clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem mem, void *mapped, cl_uin
     mem->maps[i].host = NULL;
     state.live.maps--;
     pthread_mutex_unlock(&lock);
+    if (mem->memory + gone.offset != gone.host && gone.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION))
+        memcpy(mem->memory + gone.offset, gone.host, gone.bytes);
+    free(gone.own);
     MAY_FAIL();
-    if (mem->host != mem->memory && gone.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION))
-        memcpy(mem->memory + gone.offset, mem->host + gone.offset, gone.bytes);
     return command(out_event);
 }
 

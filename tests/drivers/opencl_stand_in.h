@@ -29,6 +29,7 @@ typedef struct stand_in_shape {
     cl_uint is_available;
     bool is_processor;
     bool is_non_coherent;    /* maps show a second memory, which is filled at their beginning and read at their end */
+    bool moves_maps;         /* each map shows a memory of its own; not of memory that is the caller's */
     bool has_addresses;      /* of buffers that are made for it */
     bool lacks_usm_function; /* says that it has the extension, and lacks a function of it */
     uint64_t skew_bytes;     /* all memory lies so far behind a multiple of 4096 */

@@ -178,7 +178,7 @@ dcmi_cl_card_read(dcmi_cl_card *card, cl_platform_id platform, cl_device_id id)
         card->cache_line_bytes = 0;
     card->cache_bytes = ask_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE);
     card->is_unified = ask_number(id, CL_DEVICE_HOST_UNIFIED_MEMORY);
-    card->is_coherent = card->is_unified && (ask_number(id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU);
+    card->is_processor = ask_number(id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU;
     if (dcmi_cl.clSVMAlloc && dcmi_cl.clSVMFree)
         card->svm = ask_number(id, CL_DEVICE_SVM_CAPABILITIES);
     read_extensions(card, platform);

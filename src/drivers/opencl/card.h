@@ -44,7 +44,7 @@ typedef struct dcmi_cl_card {
     uint64_t cache_bytes;
     uint64_t svm;        /* CL_DEVICE_SVM_* */
     bool is_unified;     /* its memory is the host's */
-    bool is_coherent;    /* and what one writes the other sees, mapped or not: it is the host's processor */
+    bool is_processor;   /* the host's own */
     bool has_addresses;  /* says that it has cl_ext_buffer_device_address */
     bool has_host_usm;   /* cl_intel_unified_shared_memory, memory of the host */
     bool has_shared_usm; /* and memory that moves between host and device */

@@ -31,7 +31,9 @@ typedef struct dcmi_cl_device {
     uint32_t device_count; /* in the context */
     uint32_t position;     /* of this one */
     dcmi_cl_managed managed;
-    bool has_addresses;                    /* buffers have an address that kernels can be given */
+    bool can_map;       /* memory can be mapped, and stays where it is while it is */
+    bool is_coherent;   /* what one side writes the other sees at once, in maps and in imported memory */
+    bool has_addresses; /* buffers have an address that kernels can be given */
     _Atomic uint32_t peers[DCMI_CL_CARDS]; /* how often the peer of that position was enabled */
 } dcmi_cl_device;
 
@@ -95,5 +97,10 @@ void dcmi_cl_host_fill(char *to, uint64_t bytes, const void *pattern, uint32_t p
 dcmem_result dcmi_cl_map(void **out, dcmi_cl_device *device, cl_mem mem, uint64_t offset, uint64_t bytes,
                          uint32_t flags);
 dcmem_result dcmi_cl_unmap(dcmi_cl_device *device, cl_mem mem, void *host);
+
+/* A map that ends at once: where memory is mapped already, it makes one side's writes visible to the other. */
+dcmem_result dcmi_cl_visit(dcmi_cl_device *device, cl_mem mem, uint64_t offset, uint64_t bytes, uint32_t flags);
+#define DCMI_CL_TO_HOST   DCMEM_MAP_READ_BIT
+#define DCMI_CL_TO_DEVICE (DCMEM_MAP_WRITE_BIT | DCMEM_MAP_DISCARD_BIT) /* discards what the device has */
 
 #endif

@@ -27,7 +27,7 @@ dcmi_cl_device_kinds(const dcmi_cl_device *device)
 {
     uint32_t kinds =
         DCMEM_KIND_BIT(DCMEM_KIND_DEVICE) | DCMEM_KIND_BIT(DCMEM_KIND_HOST) | DCMEM_KIND_BIT(DCMEM_KIND_PINNED);
-    if (device->card->is_unified)
+    if (device->can_map)
         kinds |= DCMEM_KIND_BIT(DCMEM_KIND_HOST_VISIBLE);
     if (device->managed)
         kinds |= DCMEM_KIND_BIT(DCMEM_KIND_MANAGED);
@@ -432,9 +432,9 @@ dcmi_cl_memory_acquire(dcmem_extent *out, dcmi_cl_device *device, const dcmem_ac
 dcmem_result
 dcmi_cl_memory_import(dcmem_extent *out, dcmi_cl_device *device, void *host, uint64_t bytes)
 {
-    /* Of a processor's memory the host needs no leave; elsewhere what one side writes the other sees by maps only, and
-     * the core does that for memory that is not its own host's. */
-    bool is_coherent = device->card->is_coherent;
+    /* Of coherent memory the host needs no leave; of other what one side writes the other sees by maps only, and the
+     * core does that for memory that is not its own host's. */
+    bool is_coherent = device->is_coherent;
     const dcmem_acquire request = {.bytes = bytes, .kind = is_coherent ? DCMEM_KIND_HOST : DCMEM_KIND_HOST_VISIBLE};
     dcmi_cl_piece *piece = dcmi_cl_new(sizeof *piece);
     if (!piece)
@@ -450,17 +450,6 @@ dcmi_cl_memory_import(dcmem_extent *out, dcmi_cl_device *device, void *host, uin
     return DCMEM_OK;
 }
 
-/* The last that the device wrote must reach its owner. */
-static dcmem_result
-show_last(dcmi_cl_device *device, const dcmi_cl_piece *piece)
-{
-    void *host;
-    if (piece->host)
-        return DCMEM_OK;
-    dcmem_result result = dcmi_cl_map(&host, device, piece->mem, 0, piece->base_bytes, DCMEM_MAP_READ_BIT);
-    return result ? result : dcmi_cl_unmap(device, piece->mem, host);
-}
-
 dcmem_result
 dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent)
 {
@@ -468,8 +457,9 @@ dcmi_cl_memory_release(dcmi_cl_device *device, const dcmem_extent *extent)
     dcmem_result result = DCMEM_OK;
     if (piece->source == DCMI_CL_PINNED)
         result = dcmi_cl_unmap(device, piece->buffer, piece->base);
-    if (piece->source == DCMI_CL_IMPORTED)
-        result = show_last(device, piece);
+    /* The last that the device wrote must reach its owner. */
+    if (piece->source == DCMI_CL_IMPORTED && !piece->host)
+        result = dcmi_cl_visit(device, piece->mem, 0, piece->base_bytes, DCMI_CL_TO_HOST);
     dcmem_detail why = dcmi_detail_save();
     dcmem_result released = release_buffer(piece->buffer);
     free_pointer(device, piece);
@@ -507,6 +497,88 @@ has_addresses(dcmi_cl_device *device)
     return has && extent.address;
 }
 
+static bool
+can_fill(dcmi_cl_device *device, const dcmem_extent *extent, unsigned char mark)
+{
+    cl_event event = NULL;
+    const dcmem_place place = {.extent = extent};
+    dcmi_lock_take(&device->turn);
+    dcmem_result result = dcmi_cl_fill(&event, device->queue, &place, DCMI_CL_ALIGNMENT, &mark, 1);
+    if (!result)
+        result = dcmi_cl_finish(event, "a fill");
+    dcmi_lock_drop(&device->turn);
+    return result == DCMEM_OK;
+}
+
+/* Does the host see at once what a command writes? */
+static bool
+shows(dcmi_cl_device *device, const dcmem_extent *extent, const void *host)
+{
+    const volatile unsigned char *seen = host;
+    return can_fill(device, extent, 0x5a) && *seen == 0x5a && can_fill(device, extent, 0xa5) && *seen == 0xa5;
+}
+
+/* Do both see what the other wrote after a visit? */
+static bool
+shows_by_visits(dcmi_cl_device *device, const dcmem_extent *extent, void *host)
+{
+    cl_event event = NULL;
+    unsigned char found = 0;
+    volatile unsigned char *seen = host;
+    cl_mem mem = dcmi_cl_piece_of(extent)->mem;
+    const dcmem_place from = {.extent = extent}, to = {.host = &found};
+    if (!can_fill(device, extent, 0x3c) || dcmi_cl_visit(device, mem, 0, extent->bytes, DCMI_CL_TO_HOST) ||
+        *seen != 0x3c)
+        return false;
+    *seen = 0xc3;
+    if (dcmi_cl_visit(device, mem, 0, extent->bytes, DCMI_CL_TO_DEVICE))
+        return false;
+    dcmi_lock_take(&device->turn);
+    dcmem_result result = dcmi_cl_copy(&event, device->queue, &to, &from, 1);
+    if (!result)
+        result = dcmi_cl_finish(event, "a copy");
+    dcmi_lock_drop(&device->turn);
+    return !result && found == 0xc3;
+}
+
+/* Looks at a page while it is mapped. */
+static void
+probe_maps(dcmi_cl_device *device)
+{
+    void *host;
+    dcmem_extent extent;
+    const dcmem_acquire request = {.bytes = DCMI_CL_ALIGNMENT, .kind = DCMEM_KIND_HOST_VISIBLE};
+    bool is_stable = false, is_coherent = false;
+    device->can_map = true;
+    if (!dcmi_cl_memory_acquire(&extent, device, &request)) {
+        cl_mem mem = dcmi_cl_piece_of(&extent)->mem;
+        if (!dcmi_cl_map(&host, device, mem, 0, extent.bytes, DCMEM_MAP_READ_BIT | DCMEM_MAP_WRITE_BIT)) {
+            is_stable = shows_by_visits(device, &extent, host);
+            /* Others are not asked: what caches show once, they need not show again. */
+            is_coherent = device->card->is_processor && shows(device, &extent, host);
+            is_stable = !dcmi_cl_unmap(device, mem, host) && is_stable;
+        }
+        is_stable = !dcmi_cl_memory_release(device, &extent) && is_stable;
+    }
+    device->can_map = is_stable;
+    device->is_coherent = is_stable && is_coherent;
+}
+
+static bool
+has_coherent_imports(dcmi_cl_device *device)
+{
+    bool has = false;
+    dcmem_extent extent;
+    void *page = dcmi_os_reserve(DCMI_CL_ALIGNMENT);
+    device->is_coherent = false;
+    if (page && !dcmi_cl_memory_import(&extent, device, page, DCMI_CL_ALIGNMENT)) {
+        has = shows(device, &extent, page);
+        has = !dcmi_cl_memory_release(device, &extent) && has;
+    }
+    dcmi_os_unreserve(page, DCMI_CL_ALIGNMENT);
+    return has;
+}
+
 void
 dcmi_cl_memory_probe(dcmi_cl_device *device)
 {
@@ -524,5 +596,9 @@ dcmi_cl_memory_probe(dcmi_cl_device *device)
         if (ways[i].is_said && has_managed(device, ways[i].way))
             device->managed = ways[i].way;
     device->has_addresses = card->has_addresses && has_addresses(device);
+    /* Of unified memory it is no matter of course that it stays where it was mapped: rusticl copies it. */
+    if (card->is_unified)
+        probe_maps(device);
+    device->is_coherent = device->is_coherent && has_coherent_imports(device);
     dcmi_detail_restore(&before);
 }

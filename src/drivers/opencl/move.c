@@ -126,3 +126,11 @@ dcmi_cl_unmap(dcmi_cl_device *device, cl_mem mem, void *host)
     dcmi_lock_drop(&device->turn);
     return result;
 }
+
+dcmem_result
+dcmi_cl_visit(dcmi_cl_device *device, cl_mem mem, uint64_t offset, uint64_t bytes, uint32_t flags)
+{
+    void *host;
+    dcmem_result result = dcmi_cl_map(&host, device, mem, offset, bytes, flags);
+    return result ? result : dcmi_cl_unmap(device, mem, host);
+}

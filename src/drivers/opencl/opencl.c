@@ -165,7 +165,7 @@ opencl_close(void *handle)
 static uint64_t
 capabilities_of(const dcmi_cl_device *device)
 {
-    return device->card->is_unified ? CAPABILITIES : DCMEM_CAP_ASYNC | DCMEM_CAP_PEER;
+    return device->can_map ? CAPABILITIES : DCMEM_CAP_ASYNC | DCMEM_CAP_PEER;
 }
 
 /* The card's heap, and the host's. */
@@ -202,7 +202,7 @@ opencl_info(dcmem_device_info *out, void *handle)
         .granularity = DCMI_CL_ALIGNMENT,
         .cache_line_bytes = card->cache_line_bytes,
         .last_level_cache_bytes = card->cache_bytes,
-        .flush_bytes = card->is_unified && !card->is_coherent ? 1 : 0,
+        .flush_bytes = device->can_map && !device->is_coherent ? 1 : 0,
         .numa_node = -1,
         .is_unified = card->is_unified,
     };
@@ -231,17 +231,14 @@ opencl_release(void *handle, const dcmem_call *call, const dcmem_extent *extent)
     return dcmi_cl_memory_release(handle, extent);
 }
 
-/* OpenCL makes one side's writes visible to the other where a map begins and where it ends; of memory that is mapped
- * already, one map more does it. */
+/* OpenCL makes one side's writes visible to the other where a map begins and where it ends. */
 static dcmem_result
 visit(dcmi_cl_device *device, const dcmem_extent *extent, uint64_t offset, uint64_t bytes, uint32_t flags)
 {
-    void *host;
     const dcmi_cl_piece *piece = dcmi_cl_piece_of(extent);
-    if (device->card->is_coherent || piece->host)
+    if (device->is_coherent || piece->host)
         return DCMEM_OK;
-    dcmem_result result = dcmi_cl_map(&host, device, piece->mem, offset, bytes, flags);
-    return result ? result : dcmi_cl_unmap(device, piece->mem, host);
+    return dcmi_cl_visit(device, piece->mem, offset, bytes, flags);
 }
 
 /* What was written into imported memory must reach its owner, who reads it with no map. */
@@ -249,7 +246,7 @@ static dcmem_result
 show(dcmi_cl_device *device, const dcmem_place *to, uint64_t bytes)
 {
     bool is_imported = to->extent && dcmi_cl_piece_of(to->extent)->source == DCMI_CL_IMPORTED;
-    return is_imported ? visit(device, to->extent, to->offset, bytes, DCMEM_MAP_READ_BIT) : DCMEM_OK;
+    return is_imported ? visit(device, to->extent, to->offset, bytes, DCMI_CL_TO_HOST) : DCMEM_OK;
 }
 
 /* Between two places that the host can touch it needs no driver. */
@@ -330,15 +327,14 @@ static dcmem_result
 opencl_flush(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     (void)call;
-    /* To be discarded is what the device has: what the host has stands at the very same place. */
-    return visit(handle, extent, offset, bytes, DCMEM_MAP_WRITE_BIT | DCMEM_MAP_DISCARD_BIT);
+    return visit(handle, extent, offset, bytes, DCMI_CL_TO_DEVICE);
 }
 
 static dcmem_result
 opencl_invalidate(void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
     (void)call;
-    return visit(handle, extent, offset, bytes, DCMEM_MAP_READ_BIT);
+    return visit(handle, extent, offset, bytes, DCMI_CL_TO_HOST);
 }
 
 /* ---- Queues ---- */
