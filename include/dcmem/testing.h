@@ -542,8 +542,8 @@ typedef struct dcmem_sweep {
     dcmem_result (*setup)(dcmem_sweep_run *run);
     /* What is under test: calls fail while it runs. It returns the first failure that it met. */
     dcmem_result (*act)(dcmem_sweep_run *run);
-    /* Returns NULL, or what is wrong after act, in words: outputs that were touched, a result that does not fit, a
-     * second try (nothing fails any more) that does not succeed. May be NULL. */
+    /* Returns NULL, or what is wrong after act, in words: other outputs that were touched, a result that does not fit,
+     * a second try (nothing fails any more) that does not succeed. May be NULL. */
     const char *(*check)(dcmem_sweep_run *run);
     /* Undoes setup and, where it succeeded, act. May be NULL. */
     void (*teardown)(dcmem_sweep_run *run);
@@ -555,6 +555,8 @@ typedef struct dcmem_sweep {
     bool no_manager;                        /* act makes its own on run->backend, and teardown ends it */
     dcmem_result injected;                  /* what calls fail with; DCMEM_OK: what fits each */
     uint64_t most_runs;                     /* 0: 100,000 */
+    const void *output;                     /* what act writes only where it succeeds; NULL: check looks itself */
+    size_t output_bytes;
 } dcmem_sweep;
 
 typedef struct dcmem_sweep_report {
@@ -567,12 +569,12 @@ typedef struct dcmem_sweep_report {
 
 /* Runs setup, act, check and teardown again and again: first with the 1st call that can fail failing, then the 2nd,
  * and so on until a run meets no fault; then once more with the 1st and all after it failing, the 2nd and all after
- * it, and so on. After each run these must hold: act failed only if a call was made to fail; check found nothing;
- * dcmem_manager_check() found nothing; after the manager's end nothing is acquired and it had no leak. Stops at the
- * first that does not. `out` may be NULL.
+ * it, and so on. After each run these must hold: act failed only if a call was made to fail; where it failed, output is
+ * as it was; check found nothing; dcmem_manager_check() found nothing; after the manager's end nothing is acquired and
+ * it had no leak. Stops at the first that does not. `out` may be NULL.
  * Threads: one sweep at a time in a process. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_BUSY (another was started),
- * DCMEM_E_LIMIT (most_runs), whatever setup fails with, DCMEM_E_LEAKED, and DCMEM_E_WRONG_STATE for the rest; the
- * detail says in one line which run, which call failed, and what was wrong. */
+ * DCMEM_E_LIMIT (most_runs), DCMEM_E_NO_HOST_MEMORY, whatever setup fails with, DCMEM_E_LEAKED, and
+ * DCMEM_E_WRONG_STATE for the rest; the detail says in one line which run, which call failed, and what was wrong. */
 DCMEM_API dcmem_result dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep);
 
 /* ---- Test data ---- */

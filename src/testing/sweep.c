@@ -2,11 +2,13 @@
  *
  * Calls are counted in the order in which they ask, over all threads. A sweep of one thread meets them in the same
  * order each time; with several threads each run still fails exactly one call, or all from one on. */
-#include <dcmem/testing.h>
+#include "host.h"
 
+#include <dcmem/testing.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MOST_RUNS 100000u
@@ -26,6 +28,7 @@ static struct {
 typedef struct sweeping {
     const dcmem_sweep *sweep;
     uint64_t number;
+    uint8_t *before; /* the output as it was before act; NULL: the sweep has none */
     dcmem_sweep_report report;
     dcmem_result result; /* of the first problem */
     char problem[160];
@@ -134,6 +137,17 @@ make_manager(dcmem_manager **out, const dcmem_sweep *sweep, const dcmem_backend 
     return dcmem_manager_create(out, &options);
 }
 
+static void
+judge_output(sweeping *state)
+{
+    const uint8_t *output = state->sweep->output;
+    for (size_t i = 0; state->before && i < state->sweep->output_bytes; i++)
+        if (output[i] != state->before[i]) {
+            note(state, DCMEM_E_WRONG_STATE, "act failed and yet wrote byte %zu of its output", i);
+            return;
+        }
+}
+
 /* What must hold right after act. */
 static void
 judge(sweeping *state, dcmem_sweep_run *run)
@@ -141,6 +155,8 @@ judge(sweeping *state, dcmem_sweep_run *run)
     if (run->result && !run->failed)
         note(state, DCMEM_E_WRONG_STATE, "act failed though no call did: %s: %s", dcmem_result_name(run->result),
              dcmem_last_detail()->message);
+    if (run->result)
+        judge_output(state);
     const char *wrong = state->sweep->check ? state->sweep->check(run) : NULL;
     if (wrong)
         note(state, DCMEM_E_WRONG_STATE, "%s (act gave %s)", wrong, dcmem_result_name(run->result));
@@ -166,6 +182,8 @@ static void
 act(sweeping *state, dcmem_sweep_run *run, uint64_t fail_at, bool is_lasting)
 {
     dcmem_fake_set_gate(run->fake, gate, (void *)(uintptr_t)state->sweep);
+    if (state->before)
+        memcpy(state->before, state->sweep->output, state->sweep->output_bytes);
     arm(fail_at, is_lasting);
     run->result = state->sweep->act(run);
     disarm(run);
@@ -257,9 +275,14 @@ dcmem_test_sweep(dcmem_sweep_report *out, const dcmem_sweep *sweep)
     REQUIRE(!out || out->size == sizeof *out);
     REQUIRE(sweep && sweep->size == sizeof *sweep && sweep->act);
     REQUIRE(!sweep->over || !sweep->profile);
+    REQUIRE(!sweep->output == !sweep->output_bytes);
     sweeping state = {
         .sweep = sweep, .number = atomic_fetch_add(&point.newest, 1) + 1, .report = {.size = sizeof state.report}};
+    if (sweep->output && !(state.before = dcmi_host_new(sweep->output_bytes)))
+        return dcmem_backend_fail(DCMEM_E_NO_HOST_MEMORY, "sweep", 0, "a copy of the output, %zu bytes",
+                                  sweep->output_bytes);
     dcmem_result result = sweep_all(&state);
+    free(state.before);
     if (out)
         *out = state.report;
     return result;

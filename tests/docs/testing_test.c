@@ -176,9 +176,10 @@ check(dcmem_sweep_run *run)
 TEST(sweep__fails_every_call_in_turn)
 {
     /* show: sweep in use */
-    char out[6];
+    char out[6] = "";
     dcmem_sweep_report report = {.size = sizeof report};
-    dcmem_sweep sweep = {.size = sizeof sweep, .act = act, .check = check, .user = out};
+    dcmem_sweep sweep = {
+        .size = sizeof sweep, .act = act, .check = check, .user = out, .output = out, .output_bytes = sizeof out};
     DCMEM_EXPECT_OK(dcmem_test_sweep(&report, &sweep));
     printf("%u calls can fail; %u runs\n", (unsigned)report.points, (unsigned)report.runs);
     /* end */

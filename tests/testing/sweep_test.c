@@ -123,6 +123,20 @@ TEST(sweep__finds_an_output_that_was_touched)
     EXPECT_DETAIL("the output was touched (act gave DCMEM_E_NO_MEMORY)");
 }
 
+TEST(sweep__finds_an_output_that_was_touched_without_a_check_of_the_tests_own)
+{
+    program me = {.touches_output = true};
+    dcmem_sweep sweep = sweep_of(&me);
+    sweep.check = NULL;
+    EXPECT_OK(dcmem_test_sweep(NULL, &sweep));
+    sweep.output = &me.output;
+    sweep.output_bytes = sizeof me.output;
+    EXPECT_RESULT(dcmem_test_sweep(NULL, &sweep), DCMEM_E_WRONG_STATE);
+    EXPECT_DETAIL("failed with DCMEM_E_NO_MEMORY: act failed and yet wrote byte 0 of its output");
+    me.touches_output = false;
+    EXPECT_OK(dcmem_test_sweep(NULL, &sweep));
+}
+
 TEST(sweep__finds_a_result_that_was_not_looked_at)
 {
     program me = {.ignores_third_failure = true};
@@ -179,13 +193,21 @@ TEST(sweep__refuses_wrong_arguments)
     dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_CPU);
     dcmem_manager_options options = {.size = 1};
     dcmem_sweep_report report = {.size = 1};
-    dcmem_sweep sweep = sweep_of(&me), sized = sweep, idle = sweep, both = sweep, odd = sweep, managed = sweep;
+    dcmem_sweep sweep = sweep_of(&me), sized = sweep, idle = sweep, both = sweep, odd = sweep, managed = sweep,
+                nowhere = sweep, empty = sweep, huge = sweep;
     EXPECT_RESULT(dcmem_test_sweep(&report, &sweep), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_RESULT(dcmem_test_sweep(NULL, NULL), DCMEM_E_INVALID_ARGUMENT);
     sized.size = 1;
     EXPECT_RESULT(dcmem_test_sweep(NULL, &sized), DCMEM_E_INVALID_ARGUMENT);
     idle.act = NULL;
     EXPECT_RESULT(dcmem_test_sweep(NULL, &idle), DCMEM_E_INVALID_ARGUMENT);
+    nowhere.output_bytes = 1;
+    EXPECT_RESULT(dcmem_test_sweep(NULL, &nowhere), DCMEM_E_INVALID_ARGUMENT);
+    empty.output = &me;
+    EXPECT_RESULT(dcmem_test_sweep(NULL, &empty), DCMEM_E_INVALID_ARGUMENT);
+    huge.output = &me;
+    huge.output_bytes = SIZE_MAX;
+    EXPECT_RESULT(dcmem_test_sweep(NULL, &huge), DCMEM_E_NO_HOST_MEMORY);
     both.over = dcmem_backend_find("cpu");
     both.profile = &profile;
     EXPECT_RESULT(dcmem_test_sweep(NULL, &both), DCMEM_E_INVALID_ARGUMENT);
