@@ -103,6 +103,7 @@ TEST(faults__fire_as_their_triggers_say)
     expect_fills("fill:every=2:times=2:oom", ".x.x......");
     expect_fills("fill:after=3:oom", "...xxxxx");
     expect_fills("fill:after=3:times=1:oom", "...x....");
+    expect_fills("fill:after=3:times=1:oom:for=2", "...xx...");
     expect_fills("fill:nth=2:oom:for=3", ".xxx....");
     expect_fills("fill:nth=2:oom:for=ever", ".xxxxxxx");
     expect_fills("fill:every=4:oom:for=2", "...xx..xx..x");
