@@ -6,7 +6,7 @@
  *     if (dcmem_buffer_destroy(buffer) == DCMEM_E_CORRUPTED)
  *         puts(dcmem_last_detail()->message); // "overrun: buffer 0x1000100000001, tag 7, 1000 bytes, 12 ms old: 4 ..."
  *
- * A program that knows nothing of guards gets them from the environment: DCMEM_GUARDS=all, or a list of
+ * A program that knows nothing of guards gets them from the environment: DCMEM_GUARDS=all, none, or a list of
  * red-zones, poison, quarantine, leaks and call-sites, two of them with a size if wished:
  * DCMEM_GUARDS=red-zones=256,quarantine=64MiB,leaks. It counts for managers whose options say nothing of guards, and
  * not in set-user-id programs. A value that is not understood fails the manager's creation.
