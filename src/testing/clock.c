@@ -1,28 +1,11 @@
 /* clock.c: lets time pass. */
 #include "clock.h"
 
+#include "host.h"
 #include "queue.h"
 #include "simulated.h"
 
-#include <time.h>
-
-#define SECOND 1000000000ull
-
-static uint64_t
-system_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
-/* May wake earlier. */
-static void
-sleep_for(uint64_t ns)
-{
-    struct timespec time = {0, (long)(ns < SECOND ? ns : SECOND - 1)};
-    (void)nanosleep(&time, NULL);
-}
+#define MOST_SLEEP_NS 1000000000ull /* so long until a clock that no longer follows real time is noticed */
 
 void
 dcmi_clock_init(dcmi_clock *clock)
@@ -72,7 +55,7 @@ static void
 catch_up(dcmi_clock *clock)
 {
     if (atomic_load(&clock->is_real))
-        run_to(clock, system_now_ns() - clock->real_began_ns);
+        run_to(clock, dcmi_host_now_ns() - clock->real_began_ns);
 }
 
 void
@@ -94,7 +77,7 @@ dcmi_clock_pass(dcmi_clock *clock, uint64_t until_ns)
     while (atomic_load(&clock->is_real) && clock->now_ns < until_ns) {
         uint64_t ns = until_ns - clock->now_ns;
         pthread_mutex_unlock(&clock->lock);
-        sleep_for(ns);
+        dcmi_host_sleep_ns(dcmi_least(ns, MOST_SLEEP_NS));
         dcmi_clock_enter(clock);
     }
     run_to(clock, until_ns);
@@ -164,7 +147,7 @@ dcmem_simulated_set_real_time(const dcmem_backend *backend, bool is_real)
         return DCMEM_E_INVALID_ARGUMENT;
     dcmi_clock *clock = first->clock;
     dcmi_clock_enter(clock);
-    clock->real_began_ns = system_now_ns() - clock->now_ns;
+    clock->real_began_ns = dcmi_host_now_ns() - clock->now_ns;
     atomic_store(&clock->is_real, is_real);
     dcmi_clock_leave(clock);
     return DCMEM_OK;

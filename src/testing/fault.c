@@ -3,13 +3,11 @@
 #include "host.h"
 
 #include <dcmem/log.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MOST_LANES 65536u
 #define MOST_KEPT  (1u << 20)
@@ -89,22 +87,6 @@ dcmem_fault_thread(uint32_t number)
     own_thread = number;
 }
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * DCMI_PLAN_BILLION + (uint64_t)now.tv_nsec;
-}
-
-static void
-sleep_ns(uint64_t ns)
-{
-    struct timespec left = {.tv_sec = (time_t)(ns / DCMI_PLAN_BILLION), .tv_nsec = (long)(ns % DCMI_PLAN_BILLION)};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        ;
-}
-
 /* ---- Chances ---- */
 
 /* SplitMix64's last step. */
@@ -180,7 +162,7 @@ counts(const dcmem_fault_plan *plan, const dcmi_rule *rule, const dcmi_asked *as
         return false;
     if (rule->queue.is_set && queue_number(plan, asked->queue) != rule->queue.value)
         return false;
-    return !rule->time_ns.is_set || is_in(&rule->time_ns, now_ns() - plan->begin_ns);
+    return !rule->time_ns.is_set || is_in(&rule->time_ns, dcmi_host_now_ns() - plan->begin_ns);
 }
 
 /* NULL where the host has no memory for one: the call goes by uncounted. */
@@ -421,7 +403,7 @@ dcmi_fault_meet(dcmem_fault_plan *plan, const dcmi_asked *asked)
     for (uint32_t i = 0; i < count; i++)
         log_fault(plan, &fired[i]);
     if (verdict.slow_ns)
-        sleep_ns(verdict.slow_ns);
+        dcmi_host_sleep_ns(verdict.slow_ns);
     return verdict;
 }
 
@@ -670,7 +652,7 @@ dcmem_fault_plan_create(dcmem_fault_plan **out, const char *text)
     find_watched(plan);
     pthread_mutex_init(&plan->lock, NULL);
     atomic_init(&plan->log_level, DCMEM_LOG_INFO);
-    plan->begin_ns = now_ns();
+    plan->begin_ns = dcmi_host_now_ns();
     enlist(plan);
     *out = plan;
     return DCMEM_OK;
@@ -710,7 +692,7 @@ dcmem_fault_plan_reset(dcmem_fault_plan *plan)
         return;
     pthread_mutex_lock(&plan->lock);
     forget_lanes(plan);
-    plan->begin_ns = now_ns();
+    plan->begin_ns = dcmi_host_now_ns();
     plan->lost = plan->fired = plan->kept_count = 0;
     pthread_mutex_unlock(&plan->lock);
 }

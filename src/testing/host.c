@@ -1,13 +1,16 @@
-/* host.c: memory and pages of the host, which tests can make scarce. */
+/* host.c: memory and pages of the host, which tests can make scarce, and its clock. */
 #include "host.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096ull
+#define PAGE   4096ull
+#define SECOND 1000000000ull
 
 bool (*dcmi_testing_fault)(void);
 
@@ -97,4 +100,20 @@ dcmi_host_map_file(uint8_t *wanted, uint64_t bytes, int file, uint64_t offset)
     void *address = mmap(wanted, whole_pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED | (wanted ? MAP_FIXED : 0),
                          file, (off_t)offset);
     return address == MAP_FAILED ? NULL : address;
+}
+
+uint64_t
+dcmi_host_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+void
+dcmi_host_sleep_ns(uint64_t ns)
+{
+    struct timespec left = {.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
 }

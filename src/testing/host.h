@@ -1,4 +1,4 @@
-/* host.h: what the kit itself asks of the host: memory for its books, address space for its devices. */
+/* host.h: what the kit itself asks of the host: memory for its books, address space for its devices, and time. */
 #ifndef DCMI_TESTING_HOST_H
 #define DCMI_TESTING_HOST_H
 
@@ -30,5 +30,11 @@ uint64_t dcmi_host_file_bytes(int file);
 /* Pages of a file, readable and writable, shared by all who map them: at `wanted`, in place of what is there, or
  * anywhere. */
 uint8_t *dcmi_host_map_file(uint8_t *wanted, uint64_t bytes, int file, uint64_t offset);
+
+/* Since some moment, the same for the whole machine. */
+uint64_t dcmi_host_now_ns(void);
+
+/* No shorter, whatever interrupts it. */
+void dcmi_host_sleep_ns(uint64_t ns);
 
 #endif

@@ -5,9 +5,7 @@
 #include "host.h"
 #include "test_buffer.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 static dcmi_watch *watches;
 
@@ -92,16 +90,6 @@ judge(const dcmem_gate_call *call, dcmem_buffer *buffer)
 
 /* ---- Delaying ---- */
 
-/* COVER begin: with a sleep of their own, tests need not wait for this one to be interrupted */
-static void
-really_sleep(uint64_t nanoseconds)
-{
-    struct timespec left = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
-        continue;
-}
-/* COVER end */
-
 #define HOST   DCMEM_SIDE_BIT(DCMEM_SIDE_HOST)
 #define DEVICE DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE)
 
@@ -154,7 +142,7 @@ delay(const verdict *it, const dcmem_gate_call *call)
     if (it->sleep)
         it->sleep(it->sleep_user, it->delay_ns);
     else
-        really_sleep(it->delay_ns);
+        dcmi_host_sleep_ns(it->delay_ns);
 }
 
 /* ---- The gate ---- */
