@@ -12,6 +12,8 @@
 
 _Static_assert(DCMEM_FAKE_OPERATION_COUNT <= 64 && DCMEM_GATE_OPERATION_COUNT <= 64, "a bit for each");
 
+#define PROGRAM "program." /* before the names of its calls */
+
 /* ---- Operations ---- */
 
 #define FAILS     DCMI_TRAIT_FAILS
@@ -443,24 +445,31 @@ take_value(reader *in, dcmi_rule *rule, const part *of)
 
 /* ---- Reading: rules ---- */
 
+/* A call of the program, behind "program.". */
+static dcmem_result
+read_call(reader *in, dcmi_rule *rule, const char *begin)
+{
+    if (take_word(in, "any")) {
+        rule->is_any_call = true;
+        rule->above = (1ull << ABOVE) - 1;
+        return DCMEM_OK;
+    }
+    for (int i = 0; i < ABOVE; i++)
+        if (take_word(in, dcmem_gate_operation_name((dcmem_gate_operation)i))) {
+            rule->above |= 1ull << i;
+            return DCMEM_OK;
+        }
+    return refuse(in, begin, "%s is no call of the program; program.any or the name of a gate's operation",
+                  quote_at(begin).text);
+}
+
 static dcmem_result
 read_operation(reader *in, dcmi_rule *rule)
 {
     const char *begin = in->at;
-    if (strncmp(in->at, "program.", 8) == 0) {
-        in->at += 8;
-        if (take_word(in, "any")) {
-            rule->is_any_call = true;
-            rule->above = (1ull << ABOVE) - 1;
-            return DCMEM_OK;
-        }
-        for (int i = 0; i < ABOVE; i++)
-            if (take_word(in, dcmem_gate_operation_name((dcmem_gate_operation)i))) {
-                rule->above |= 1ull << i;
-                return DCMEM_OK;
-            }
-        return refuse(in, begin, "%s is no call of the program; program.any or the name of a gate's operation",
-                      quote_at(begin).text);
+    if (strncmp(in->at, PROGRAM, strlen(PROGRAM)) == 0) {
+        in->at += strlen(PROGRAM);
+        return read_call(in, rule, begin);
     }
     if (take_word(in, "any")) {
         rule->is_any = true;
@@ -710,10 +719,10 @@ put_operations(writer *to, const dcmi_rule *rule)
             comma = ",";
         }
     if (rule->is_any_call)
-        put(to, "%sprogram.any", comma);
+        put(to, "%s" PROGRAM "any", comma);
     for (int i = 0; i < ABOVE; i++)
         if (!rule->is_any_call && rule->above >> i & 1) {
-            put(to, "%sprogram.%s", comma, dcmem_gate_operation_name((dcmem_gate_operation)i));
+            put(to, "%s" PROGRAM "%s", comma, dcmem_gate_operation_name((dcmem_gate_operation)i));
             comma = ",";
         }
 }
