@@ -55,6 +55,14 @@
         25000000000ull, 100                                                                                            \
     }
 
+const dcmem_simulated_profile dcmi_profile_for_tests = {
+    .size = sizeof(dcmem_simulated_profile),
+    .name = "Simulated device for tests",
+    .flags = DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_HOST_VISIBLE,
+    .total_bytes = 256ull << 20,
+    .host_bytes = 256ull << 20,
+};
+
 static const dcmem_simulated_profile presets[] = {
     [DCMEM_SIMULATED_DEVICE_CPU] = {.size = sizeof(dcmem_simulated_profile),
                                     .name = "Simulated CPU",

@@ -1,18 +1,10 @@
 /* rig.c: one device for one test: simulated, behind a fake, with a manager; its end says what the test left behind. */
 #include "expect.h"
+#include "simulated.h"
 
 #include <dcmem/runner.h>
 
 #include <string.h>
-
-/* A memory of its own, so that copies are made and a missed one shows. */
-static const dcmem_simulated_profile default_profile = {
-    .size = sizeof(dcmem_simulated_profile),
-    .name = "Rigged device",
-    .flags = DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_HOST_VISIBLE,
-    .total_bytes = 256ull << 20,
-    .host_bytes = 256ull << 20,
-};
 
 void
 dcmem_fake_report_later(void *user, const char *message)
@@ -28,7 +20,7 @@ dcmem_rig_begin(dcmem_rig *out, const dcmem_simulated_profile *profile)
         return dcmem_backend_fail(DCMEM_E_INVALID_ARGUMENT, "rig", 0, "must hold: out");
 
     dcmem_rig rig;
-    dcmem_result result = dcmem_simulated_create(&rig.simulated, profile ? profile : &default_profile, 1);
+    dcmem_result result = dcmem_simulated_create(&rig.simulated, profile ? profile : &dcmi_profile_for_tests, 1);
     if (result)
         return result;
 

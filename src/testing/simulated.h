@@ -104,6 +104,9 @@ dcmi_simulated *dcmi_simulated_of(const dcmem_backend *backend, uint32_t index);
  * DCMEM_E_INVALID_ARGUMENT when no device can be so. */
 dcmem_result dcmi_profile_read(dcmem_simulated_profile *out, const dcmem_simulated_profile *profiles, uint32_t i);
 
+/* What tests run on that choose no device: a memory of its own, so that copies are made and a missed one shows. */
+extern const dcmem_simulated_profile dcmi_profile_for_tests;
+
 /* ---- Where pieces lie ---- */
 
 /* Whether memory of a kind is the host's, and not the device's. Pure. */

@@ -3,8 +3,9 @@
  * Calls are counted in the order in which they ask, over all threads. A sweep of one thread meets them in the same
  * order each time; with several threads each run still fails exactly one call, or all from one on. */
 #include "host.h"
+#include "simulated.h"
 
-#include <dcmem/testing.h>
+#include <dcmem/runner.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -98,31 +99,14 @@ note(sweeping *state, dcmem_result result, const char *format, ...)
     va_end(arguments);
 }
 
-/* dcmem_fake_verify() tells it again; nothing is printed while a sweep runs. */
-static void
-say_nothing(void *user, const char *message)
-{
-    (void)user;
-    (void)message;
-}
-
 /* ---- One run ---- */
-
-/* A memory of its own, so that copies are made and a missed one shows. */
-static const dcmem_simulated_profile default_profile = {
-    .size = sizeof(dcmem_simulated_profile),
-    .name = "Swept device",
-    .flags = DCMEM_SIMULATED_ADDRESSED | DCMEM_SIMULATED_HOST_VISIBLE,
-    .total_bytes = 256ull << 20,
-    .host_bytes = 256ull << 20,
-};
 
 static dcmem_result
 make_fake(dcmem_fake **out, const dcmem_sweep *sweep)
 {
-    dcmem_fake_options options = {.size = sizeof options, .over = sweep->over, .report = say_nothing};
+    dcmem_fake_options options = {.size = sizeof options, .over = sweep->over, .report = dcmem_fake_report_later};
     if (!sweep->over)
-        options.profile = sweep->profile ? sweep->profile : &default_profile;
+        options.profile = sweep->profile ? sweep->profile : &dcmi_profile_for_tests;
     return dcmem_fake_create(out, &options);
 }
 
