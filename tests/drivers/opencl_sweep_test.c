@@ -108,16 +108,14 @@ sweep(stand_in_shape shape, uint64_t fail_count, cl_int code)
     TEST(name##__survives_each_call_that_fails)                                                                        \
     {                                                                                                                  \
         sweep(shape, 1, CL_OUT_OF_RESOURCES);                                                                          \
-        sweep(shape, 1, CL_OUT_OF_HOST_MEMORY);                                                                        \
     }                                                                                                                  \
-    TEST(name##__survives_the_loss_of_its_driver_at_each_call)                                                         \
+    LONG_TEST(name##__survives_the_loss_of_its_driver_at_each_call)                                                    \
     {                                                                                                                  \
         sweep(shape, UINT64_MAX, CL_INVALID_COMMAND_QUEUE);                                                            \
-        sweep(shape, UINT64_MAX, -9999);                                                                               \
     }
 SWEEPS(SWEEP)
 
-TEST(askew__survives_each_call_that_fails)
+LONG_TEST(askew__survives_each_call_that_fails)
 {
     stand_in_shape shape = processor;
     shape.skew_bytes = 128;
