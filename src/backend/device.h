@@ -49,6 +49,9 @@ dcmem_result dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_ta
 /* Built-in backends, in the order in which they are listed. */
 #define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl) X(vulkan)
 
+/* Names that are kept for backends which this version does not have: who asks for one is told so. */
+#define DCMI_PLANNED_BACKENDS(X) X(cuda) X(hip) X(level_zero) X(metal)
+
 #define DCMEM_X(name) extern const dcmem_backend dcmi_##name##_backend;
 DCMI_BUILT_IN_BACKENDS(DCMEM_X)
 #undef DCMEM_X

@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/lock.h"
 
+#include <dcmem/version.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -69,6 +70,17 @@ entry_of(const dcmem_backend *backend) DCMI_REQUIRES(lock)
     return NULL;
 }
 
+static bool
+is_planned(const char *name)
+{
+#define DCMEM_X(planned)                                                                                               \
+    if (strcmp(name, #planned) == 0)                                                                                   \
+        return true;
+    DCMI_PLANNED_BACKENDS(DCMEM_X)
+#undef DCMEM_X
+    return false;
+}
+
 dcmem_result
 dcmi_registry_enter(const dcmem_backend **out, bool *out_is_counted, const char *name, const dcmem_backend *driver)
 {
@@ -83,6 +95,8 @@ dcmi_registry_enter(const dcmem_backend **out, bool *out_is_counted, const char 
     }
     dcmi_lock_drop(&lock);
 
+    if (!driver && is_planned(name))
+        return dcmi_fail(DCMEM_E_UNAVAILABLE, "the backend %s is not part of this version (%s)", name, DCMEM_VERSION);
     if (!driver)
         return dcmi_fail(DCMEM_E_UNAVAILABLE, "no backend is named %.32s", name);
     *out = driver;

@@ -87,6 +87,30 @@ TEST(registry__wrong_arguments_are_refused)
     end(fake);
 }
 
+TEST(registry__a_backend_that_is_yet_to_come_is_not_part_of_this_version)
+{
+    static const char *const names[] = {"cuda", "hip", "level_zero", "metal"};
+    dcmi_device device;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        EXPECT_RESULT(dcmi_device_open(&device, names[i], NULL, &plain), DCMEM_E_UNAVAILABLE);
+        EXPECT_DETAIL(names[i]);
+        EXPECT_DETAIL("not part of this version");
+    }
+    EXPECT_RESULT(dcmi_device_open(&device, "marmalade", NULL, &plain), DCMEM_E_UNAVAILABLE);
+    EXPECT_DETAIL("no backend is named marmalade");
+}
+
+TEST(registry__a_user_s_own_backend_may_have_a_name_that_is_kept)
+{
+    dcmem_fake *fake = fake_of("cuda");
+    dcmi_device device;
+    EXPECT_OK(dcmem_backend_register(dcmem_fake_backend(fake)));
+    EXPECT_OK(dcmi_device_open(&device, "cuda", NULL, &plain));
+    dcmi_device_close(&device);
+    EXPECT_OK(dcmem_backend_unregister(dcmem_fake_backend(fake)));
+    end(fake);
+}
+
 TEST(registry__a_name_is_given_once)
 {
     dcmem_fake *one = fake_of("fake"), *two = fake_of("fake"), *cpu = fake_of("cpu");
