@@ -15,7 +15,7 @@ static int help_main(int argc, char **argv);
 
 /* name, function, summary */
 #define COMMANDS(X)                                                                                                    \
-    X("devices", devices_main, "list backends and devices, or why one is not available")                               \
+    X("devices", devices_main, "list backends and devices, or measure copies between them")                            \
     X("replay", replay_main, "replay recorded allocations through the driver and through the pool")                    \
     X("bench", bench_main, "measure dcmem beside other allocators")                                                    \
     X("version", version_main, "say which dcmem this is")                                                              \

@@ -1,6 +1,7 @@
 /* replay.c: the command: which traces, on which backend, told how. */
 #include "cli/replay.h"
 
+#include "cli/choose.h"
 #include "cli/cli.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
@@ -39,29 +40,14 @@ typedef struct replay_request {
 /* ---- Where ---- */
 
 static int
-complain_of_backend(const char *name)
+open_backend(replay_request *request)
 {
-    char all[256] = "";
-    for (uint32_t i = 0; i < dcmem_backend_count(); i++) {
-        size_t used = strlen(all);
-        snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", dcmem_backend_at(i)->name);
-    }
-    cli_complain("replay", "there is no backend '%s'; there are: %s, simulated. See 'dcmem devices'.", name, all);
-    return CLI_USAGE;
-}
-
-static int
-choose_backend(replay_request *request)
-{
+    int code = CLI_OK;
     const char *name = request->backend_name;
     dcmem_device_info info = {.size = sizeof info};
-    if (strcmp(name, "simulated") == 0 && dcmem_simulated_register()) {
-        cli_complain("replay", "the backend 'simulated' is not available: %s", dcmem_last_detail()->message);
-        return CLI_FAILED;
-    }
-    request->backend = dcmem_backend_find(name);
+    request->backend = choose_backend(&code, "replay", name);
     if (!request->backend)
-        return complain_of_backend(name);
+        return code;
     if (dcmem_device_describe(&info, name, 0)) {
         cli_complain("replay", "the backend '%s' is not available: %s. See 'dcmem devices'.", name,
                      dcmem_last_detail()->message);
@@ -271,7 +257,7 @@ replay_main(int argc, char **argv)
         cli_complain("replay", "--json and --summary are two ways to print; choose one.");
         return CLI_USAGE;
     }
-    int code = choose_backend(&request);
+    int code = open_backend(&request);
     if (code)
         return code;
 

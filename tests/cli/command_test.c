@@ -2,6 +2,7 @@
 #include "json_check.h"
 #include "test.h"
 
+#include <dcmem/backend.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,9 +12,9 @@
 static char *output; /* of the last command: standard output and error */
 static char folder[] = P_tmpdir "/dcmem-command-test-XXXXXX";
 
-/* Runs `dcmem WORDS`; gives its exit code. "2>&1" etc. are the words' business. */
+/* Runs `ENVIRONMENT dcmem WORDS`; gives its exit code. "2>&1" etc. are the words' business. */
 static int
-run(const char *words)
+run_under(const char *environment, const char *words)
 {
     char line[4096], chunk[4096];
     size_t bytes, total;
@@ -21,7 +22,7 @@ run(const char *words)
     output = NULL;
     FILE *memory = open_memstream(&output, &total);
     EXPECT(memory);
-    snprintf(line, sizeof line, "'%s' %s", TEST_PROGRAM, words);
+    snprintf(line, sizeof line, "%s '%s' %s", environment, TEST_PROGRAM, words);
     FILE *pipe = popen(line, "r");
     EXPECT(pipe);
     while ((bytes = fread(chunk, 1, sizeof chunk, pipe)) > 0)
@@ -40,12 +41,18 @@ expect_said(const char *part)
 }
 
 static void
+expect_run_under(const char *environment, const char *words, int code, const char *part)
+{
+    int got = run_under(environment, words);
+    if (got != code)
+        fail_msg("%s dcmem %s ended with %d, not %d: %s", environment, words, got, code, output);
+    expect_said(part);
+}
+
+static void
 expect_run(const char *words, int code, const char *part)
 {
-    int got = run(words);
-    if (got != code)
-        fail_msg("dcmem %s ended with %d, not %d: %s", words, got, code, output);
-    expect_said(part);
+    expect_run_under("", words, code, part);
 }
 
 static void
@@ -163,12 +170,150 @@ TEST(devices__lists_simulated_ones_on_request)
     expect_said("\"backend\": \"simulated\"");
 }
 
+TEST(devices__can_be_asked_for_one_backend_or_one_device)
+{
+    expect_run("devices --backend cpu", 0, "cpu 0:");
+    EXPECT(!strstr(output, "opencl"));
+    expect_run("devices --backend simulated --device 1", 0, "simulated 1:");
+    EXPECT(!strstr(output, "simulated 0"));
+    expect_run("devices --backend cpu --device 3", 0, "cpu 3: not available");
+    expect_said("none of index 3");
+}
+
+static unsigned
+occurrences(const char *part)
+{
+    unsigned count = 0;
+    for (const char *at = output; (at = strstr(at, part)) != NULL; at++)
+        count++;
+    return count;
+}
+
+TEST(devices__lists_each_backend_and_says_of_one_without_a_device_why)
+{
+    static const char no_driver[] = "OCL_ICD_VENDORS=/nonexistent VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/none";
+    expect_run_under(no_driver, "devices --json 2>/dev/null", 0, "[");
+    EXPECT(is_json(output));
+    EXPECT_GE(dcmem_backend_count(), 2);
+    for (uint32_t i = 0; i < dcmem_backend_count(); i++) {
+        char part[64];
+        snprintf(part, sizeof part, "\"backend\": \"%s\"", dcmem_backend_at(i)->name);
+        expect_said(part);
+    }
+    EXPECT_GE(occurrences("\"is_available\": false"), 1);
+    EXPECT_EQ(occurrences("\"is_available\": false"), occurrences("\"is_available\": false,\n    \"reason\": \""));
+    EXPECT_EQ(occurrences("\"answer_ns\": "), occurrences("\"is_available\": "));
+}
+
+TEST(devices__says_of_names_that_it_has_no_backend_for_why)
+{
+    expect_run("devices --backend marmalade 2>&1", 2, "no backend is named marmalade; there are: cpu, ");
+    expect_run("devices --backend metal 2>&1", 2, "the backend metal is not part of this version");
+}
+
+TEST(devices__refuses_options_that_say_nothing_alone)
+{
+    expect_run("devices --device 0 2>&1", 2, "--device needs --backend");
+    expect_run("devices --bytes 65536 2>&1", 2, "--bytes needs --matrix");
+    expect_run("devices --quiet 2>&1", 2, "--quiet needs --matrix");
+    expect_run("devices --matrix --bytes 100 2>&1", 2, "--bytes");
+    expect_run("devices --matrix --bytes 2000000000000 2>&1", 2, "--bytes");
+    expect_run("devices --matrix --byte 65536 2>&1", 2, "--byte");
+    expect_run("devices --matrix here 2>&1", 2, "'here'");
+}
+
+/* Of JSON, the blanks of whose lines are not what is tested. */
+static unsigned
+pairs_of(const char *from, const char *to)
+{
+    char part[128];
+    snprintf(part, sizeof part, "\"from\": \"%s\",\n      \"to\": \"%s\"", from, to);
+    return occurrences(part);
+}
+
+LONG_TEST(matrix__has_each_pair_of_devices_once)
+{
+    static const char *const names[] = {"host", "simulated 0", "simulated 1", "simulated 2", "simulated 3"};
+    expect_json("devices --matrix --backend simulated --bytes 65536 --json");
+    for (unsigned i = 0; i < 5; i++)
+        for (unsigned j = 0; j < 5; j++)
+            EXPECT_EQ(pairs_of(names[i], names[j]), i || j ? 1 : 0);
+    EXPECT_EQ(occurrences("\"latency_ns\""), 24);
+    EXPECT_EQ(occurrences("\"bytes\": 65536"), 24);
+    EXPECT_EQ(occurrences("\"problem\": null"), 24);
+}
+
+TEST(matrix__has_the_pairs_of_host_and_device_and_within_it)
+{
+    expect_json("devices --matrix --backend cpu --bytes 65536 --json");
+    EXPECT_EQ(occurrences("\"from\""), 3);
+    EXPECT_EQ(pairs_of("host", "cpu 0"), 1);
+    EXPECT_EQ(pairs_of("cpu 0", "host"), 1);
+    EXPECT_EQ(pairs_of("cpu 0", "cpu 0"), 1);
+    EXPECT(json_find(output, "latency_ns") > 0);
+    EXPECT(json_find(output, "bytes_per_s") > 0);
+}
+
+TEST(matrix__leaves_simulated_devices_out_unless_they_are_asked_for)
+{
+    expect_run("devices --matrix --backend cpu --bytes 65536", 0, "BANDWIDTH");
+    expect_said("LATENCY");
+    expect_said("from \\ to");
+    expect_said("were compared");
+    EXPECT(!strstr(output, "simulated"));
+    expect_run("devices --matrix --backend simulated --device 2 --bytes 65536 --quiet", 0, "simulated 2");
+    EXPECT(!strstr(output, "were compared"));
+}
+
+/* Measures a device with a memory of its own, whose driver is under a fault plan. */
+static void
+expect_matrix_under(const char *plan, int code, const char *part)
+{
+    char environment[128];
+    snprintf(environment, sizeof environment, "DCMEM_LOG=off DCMEM_FAULTS='%s'", plan);
+    expect_run_under(environment, "devices --matrix --backend simulated --device 1 --bytes 4194304 2>&1", code, part);
+}
+
+TEST(matrix__wrong_bytes_are_a_failure_and_no_figure)
+{
+    static const char *const ways[] = {"in", "out", "within"};
+    static const char *const harms[] = {"stale", "short", "flip=99"};
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned j = 0; j < 3; j++) {
+            char plan[64];
+            snprintf(plan, sizeof plan, "copy:way=%s:%s:for=ever", ways[i], harms[j]);
+            expect_matrix_under(plan, 1, "simulated 1 to simulated 1: wrong bytes");
+            expect_said("failed");
+        }
+}
+
+TEST(matrix__a_pair_that_fails_leaves_the_others_their_figures)
+{
+    expect_matrix_under("copy:way=within:nth=1:fail=driver:for=ever", 1, "simulated 1 to simulated 1: copying: ");
+    EXPECT(!strstr(output, "host to simulated 1"));
+    EXPECT_EQ(occurrences("failed"), 2);
+}
+
+TEST(matrix__a_device_that_cannot_be_opened_is_listed_with_the_reason)
+{
+    expect_matrix_under("open:nth=1:fail=permission:for=ever", 1, "simulated 1: not measured");
+    expect_said("fault 1 of the plan");
+    expect_said("there is no device to measure");
+}
+
+TEST(matrix__copies_are_smaller_where_memory_is_short)
+{
+    expect_matrix_under("acquire:size=2MiB..:oom:for=ever", 0, "median of copies of 1.00 MiB");
+    EXPECT_EQ(occurrences("failed"), 0);
+}
+
 TEST(replay__needs_a_trace)
 {
     expect_run("replay 2>&1", 2, "name at least one trace");
     expect_run("replay --rounds 0 x.csv 2>&1", 2, "--rounds");
     expect_run("replay --json --summary x.csv 2>&1", 2, "choose one");
-    expect_run("replay --backend marmalade x.csv 2>&1", 2, "there is no backend 'marmalade'");
+    expect_run("replay --backend marmalade x.csv 2>&1", 2, "no backend is named marmalade; there are: cpu, ");
+    expect_run("replay --backend cuda x.csv 2>&1", 2, "the backend cuda is not part of this version");
 }
 
 TEST(replay__names_the_line_that_is_wrong)
