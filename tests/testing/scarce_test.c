@@ -347,3 +347,26 @@ TEST(fake__without_memory_for_its_books_says_so)
     it.backend->close(it.device);
     EXPECT_OK(dcmem_fake_destroy(fake));
 }
+
+/* ---- Sweeps ---- */
+
+static dcmem_result
+do_nothing(dcmem_sweep_run *run)
+{
+    (void)run;
+    return DCMEM_OK;
+}
+
+static dcmem_result
+sweep_nothing(void *user)
+{
+    dcmem_sweep sweep = {
+        .size = sizeof sweep, .act = do_nothing, .no_manager = true, .output = user, .output_bytes = 8};
+    return dcmem_test_sweep(NULL, &sweep);
+}
+
+TEST(sweep__needs_memory_for_its_fakes_and_a_copy_of_the_output)
+{
+    uint64_t output = 7;
+    refuse_each(sweep_nothing, &output, 3);
+}
