@@ -85,6 +85,20 @@ settings_from(const dcmem_manager_options *options)
 
 /* ---- Life ---- */
 
+static dcmem_result
+open_device(dcmi_device *device, const dcmem_manager_options *options)
+{
+    dcmem_open how = {
+        .size = sizeof how,
+        .index = options->device,
+        .huge_pages = options->huge_pages,
+        .numa_node = (int32_t)options->numa_node_plus_1 - 1,
+        .native = options->native,
+    };
+    const char *name = options->backend ? options->backend : "cpu";
+    return dcmi_device_open(device, options->driver ? NULL : name, options->driver, &how);
+}
+
 dcmem_result
 dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_options)
 {
@@ -109,15 +123,7 @@ dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_opti
         result = dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a device");
         goto undo_guard;
     }
-    dcmem_open how = {
-        .size = sizeof how,
-        .index = options.device,
-        .huge_pages = options.huge_pages,
-        .numa_node = (int32_t)options.numa_node_plus_1 - 1,
-        .native = options.native,
-    };
-    const char *name = options.backend ? options.backend : "cpu";
-    result = dcmi_device_open(device, options.driver ? NULL : name, options.driver, &how);
+    result = open_device(device, &options);
     if (result)
         goto undo_device;
 
