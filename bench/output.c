@@ -220,8 +220,9 @@ bench_print_tables(const bench_result *const *results, unsigned count, const ben
         print_table(results + begin, end - begin);
     }
     table_note(stdout, 0, WIDTH,
-               "Times are ns for one allocation and one free; medians over the rounds. \"x\" is the median over the "
-               "rounds of dcmem's cost over the other's in the same round: below 1, dcmem is ahead. The floor is a "
+               "Times are ns for one allocation and one free, of faults for one call of a driver; medians over the "
+               "rounds. \"x\" is the median over the rounds of dcmem's cost over the other's in the same round: below "
+               "1, dcmem is ahead. The floor is a "
                "thread-local list of ready blocks, or for transfers the best way that was tried.");
     print_absences(allocators);
 }
