@@ -148,6 +148,24 @@ TEST(cards__versions_from_1_2_on_are_taken)
     }
 }
 
+TEST(cards__the_loader_is_asked_once_whatever_it_answers)
+{
+    stand_in_shape none = processor;
+    none.platform_count = 0;
+    stand_in *library = stand_in_use(none);
+    library->fail_name = "clGetPlatformIDs"; /* counted, and not failed */
+    expect_unavailable("/etc/OpenCL/vendors");
+    expect_unavailable("/etc/OpenCL/vendors");
+    EXPECT_EQ(library->calls, 1);
+
+    library = stand_in_use(processor);
+    library->fail_name = "clGetPlatformIDs";
+    EXPECT_EQ(opencl_count(), 2);
+    EXPECT_EQ(opencl_count(), 2);
+    opencl()->close(opencl_opened(1));
+    EXPECT_EQ(library->calls, 1);
+}
+
 TEST(cards__counting_and_listing_opens_no_device)
 {
     stand_in *library = stand_in_use(processor);
