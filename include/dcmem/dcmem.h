@@ -12,6 +12,7 @@
 #include <dcmem/log.h>
 #include <dcmem/manager.h>
 #include <dcmem/memory.h>
+#include <dcmem/queue.h>
 #include <dcmem/result.h>
 #include <dcmem/stats.h>
 #include <dcmem/version.h>

@@ -39,6 +39,8 @@ typedef enum dcmem_result_class {
     X(E_LEAKED, PROGRAMMER, 17, "memory was still in use at the end")                                                  \
     X(E_CONTRACT, PROGRAMMER, 18, "a backend does not keep the contract")                                              \
     X(E_CORRUPTED, PROGRAMMER, 19, "memory was written outside its block or after it was freed")                       \
+    X(E_NOT_A_QUEUE, PROGRAMMER, 20, "the handle was never a queue")                                                   \
+    X(E_STALE_QUEUE, PROGRAMMER, 21, "the queue was destroyed")                                                        \
     X(E_NO_MEMORY, RESOURCE, 1, "the device has no memory left")                                                       \
     X(E_NO_HOST_MEMORY, RESOURCE, 2, "the host has no memory left")                                                    \
     X(E_LIMIT, RESOURCE, 3, "the manager's limit is reached")                                                          \

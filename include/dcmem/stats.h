@@ -56,6 +56,10 @@ DCMEM_BEGIN
     X(buffers_destroyed, "1", "Buffers destroyed")                                                                     \
     X(accesses, "1", "Accesses opened")                                                                                \
     X(access_conflicts, "1", "Accesses refused or delayed by another access")                                          \
+    X(queue_frees, "1", "Blocks freed on a queue")                                                                     \
+    X(queue_reuses, "1", "Blocks given out again on the queue they were freed on, before its work was done")           \
+    X(queue_markers, "1", "Markers put on queues")                                                                     \
+    X(queue_waits, "1", "Times somebody waited for a queue")                                                           \
     X(maintenance_rounds, "1", "Rounds of the background upkeep")                                                      \
     X(guard_findings, "1", "Damaged blocks that guards found")
 
@@ -73,6 +77,7 @@ DCMEM_BEGIN
     X(largest_free_bytes, "By", "Largest free block that needs no driver call")                                        \
     X(imported_bytes, "By", "Bytes of the callers' own memory in use")                                                 \
     X(host_side_bytes, "By", "Bytes of host memory that shadow device memory")                                         \
+    X(pending_bytes, "By", "Bytes freed on queues whose work is not done; used bytes count them, too")                 \
     X(metadata_bytes, "By", "Bytes of the library's own bookkeeping")                                                  \
     X(quarantined_bytes, "By", "Freed bytes that guards hold back, neither used nor free")                             \
     X(limit_bytes, "By", "The hard limit; 0: none")                                                                    \

@@ -46,6 +46,17 @@ dcmem_result dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dc
                                     uint64_t bytes);
 dcmem_result dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, void *host, uint64_t bytes);
 
+/* ASYNC, in queue.c. Opening one where there are none is DCMEM_E_UNSUPPORTED; the others are given what it gave. */
+dcmem_result dcmi_device_queue_open(void **out, dcmi_device *device, const dcmem_native_context *native);
+void dcmi_device_queue_close(dcmi_device *device, void *queue);
+dcmem_result dcmi_device_enqueue_copy(uint64_t *out_value, dcmi_device *device, void *queue, const dcmem_place *to,
+                                      const dcmem_place *from, uint64_t bytes);
+dcmem_result dcmi_device_enqueue_fill(uint64_t *out_value, dcmi_device *device, void *queue, const dcmem_place *to,
+                                      uint64_t bytes, const void *pattern, uint32_t pattern_bytes);
+dcmem_result dcmi_device_queue_mark(uint64_t *out_value, dcmi_device *device, void *queue);
+uint64_t dcmi_device_queue_completed(dcmi_device *device, void *queue);
+dcmem_result dcmi_device_queue_wait(dcmi_device *device, void *queue, uint64_t value, uint64_t timeout_ns);
+
 /* Built-in backends, in the order in which they are listed. */
 #define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl) X(vulkan)
 

@@ -147,6 +147,13 @@ take_side(attempt *try)
 
 /* ---- Conflicts ---- */
 
+/* Its user has ended it, and a queue works on. */
+static bool
+is_queued(const dcmi_open *open)
+{
+    return open->use.batch || open->use.value;
+}
+
 /* Where memory is brought together in units, a host's access reaches to their ends. */
 static uint64_t
 reach_begin(uint64_t begin, dcmem_side side, uint64_t unit)
@@ -169,21 +176,116 @@ conflicts_with(const attempt *try, const dcmi_open *open, uint64_t unit)
            reach_begin(open->begin, side, unit) < reach_end(try->end, try->side, unit);
 }
 
+/* What a queue does comes in its order: no conflict with what it does later. */
 static bool
-has_conflict(const attempt *try)
+is_in_order(const attempt *try, const dcmi_open *open)
+{
+    return is_queued(open) && open->use.queue == try->wish->queue;
+}
+
+/* The first open access that stands in the way, or NULL. */
+static dcmi_open *
+find_conflict(const attempt *try)
 {
     const dcmi_slot *slot = try->locked.slot;
     const dcmi_more *more = dcmi_slot_more(slot);
     if (!(slot->traits & DCMI_TRAIT_MORE) || try->wish->operation == DCMI_WRITE_SHARED)
-        return false;
+        return NULL;
     if (more->writers == 0 && (more->readers == 0 || !dcmi_operation_writes(try->wish->operation)))
-        return false;
+        return NULL;
 
     uint64_t unit = dcmi_side_unit(slot, try->pool);
-    for (uint32_t i = 0; i < more->open_capacity; i++)
-        if (more->opens[i].ticket && conflicts_with(try, &more->opens[i], unit))
-            return true;
-    return false;
+    for (uint32_t i = 0; i < more->open_capacity; i++) {
+        dcmi_open *open = &more->opens[i];
+        if (open->ticket && conflicts_with(try, open, unit) && !is_in_order(try, open))
+            return open;
+    }
+    return NULL;
+}
+
+/* ---- Leaving the list ---- */
+
+static uint32_t *
+count_of(dcmi_more *more, dcmi_operation operation)
+{
+    if (operation == DCMI_WRITE_SHARED)
+        return &more->sharers;
+    return dcmi_operation_writes(operation) ? &more->writers : &more->readers;
+}
+
+static void
+leave(dcmi_locked *locked, dcmi_open *open)
+{
+    dcmi_more *more = dcmi_slot_more(locked->slot);
+    --*count_of(more, (dcmi_operation)open->operation);
+    more->parts -= is_part(locked->slot, open);
+    *open = (dcmi_open){.begin = more->open_spare};
+    more->open_spare = (uint32_t)(open - more->opens) + 1;
+    locked->word -= DCMI_WORD_USE;
+}
+
+/* What became of the bytes. */
+static void
+apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
+{
+    dcmi_operation operation = (dcmi_operation)open->operation;
+    dcmi_state after[DCMI_STATE_COUNT];
+    if (!dcmi_operation_writes(operation) || closing == DCMI_CLOSE_UNUSED)
+        return;
+    for (int state = 0; state < DCMI_STATE_COUNT; state++)
+        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
+    dcmi_contents_map(slot, open->begin, open->end, after);
+}
+
+/* ---- Work of queues ---- */
+
+/* The work of a queued access is done: it leaves. What failed work was to write is not to be trusted. */
+static void
+retire(dcmi_locked *locked, dcmi_open *open, bool has_failed)
+{
+    if (has_failed)
+        apply_end(locked->slot, open, DCMI_CLOSE_ABORT);
+    leave(locked, open);
+}
+
+/* Those whose work is done and cannot have failed unseen; whether there were any. */
+static bool
+retire_done(dcmi_locked *locked)
+{
+    dcmi_more *more = dcmi_slot_more(locked->slot);
+    bool is_any = false;
+    for (uint32_t i = 0; i < more->open_capacity; i++) {
+        dcmi_open *open = &more->opens[i];
+        if (!open->ticket || !is_queued(open) || dcmi_operation_writes((dcmi_operation)open->operation))
+            continue;
+        if (!dcmi_use_is_done(open->use))
+            continue;
+        retire(locked, open, false);
+        is_any = true;
+    }
+    return is_any;
+}
+
+/* Gives the lock back and waits until the work is done, as long as that takes: it needs nobody's leave to end. */
+static dcmem_result
+wait_for_queue(dcmi_locked *locked, const dcmi_open *open)
+{
+    const dcmem_buffer *buffer = dcmi_slot_handle(locked->slot, dcmi_word_generation(locked->word));
+    dcmi_use use = open->use;
+    uint32_t index = (uint32_t)(open - dcmi_slot_more(locked->slot)->opens);
+    dcmi_slot_unlock(locked, false);
+
+    dcmem_result failed = DCMEM_OK;
+    dcmem_result result = dcmi_use_wait(use, UINT64_MAX, &failed);
+    if (result || dcmi_slot_lock_still(locked, buffer))
+        return result ? result : dcmem_last_detail()->result;
+    dcmi_open *waited = &dcmi_slot_more(locked->slot)->opens[index];
+    bool is_same = waited->ticket && waited->use.queue == use.queue && waited->use.batch == use.batch &&
+                   waited->use.value == use.value;
+    if (is_same)
+        retire(locked, waited, failed != DCMEM_OK);
+    dcmi_slot_unlock(locked, true);
+    return DCMEM_OK;
 }
 
 /* ---- Looking at the bytes and at what is there ---- */
@@ -249,7 +351,7 @@ static dcmem_result
 equip_opens(attempt *try, supplies *supply)
 {
     dcmi_more *more = dcmi_slot_more(try->locked.slot);
-    if (more->open_spare)
+    if (more->open_spare || retire_done(&try->locked))
         return DCMEM_OK;
     if (more->open_capacity == MOST_OPENS)
         return dcmi_fail(DCMEM_E_LIMIT, "%u accesses are open on one buffer, the most there can be", MOST_OPENS);
@@ -273,7 +375,7 @@ equip(attempt *try, supplies *supply)
     return equip_opens(try, supply);
 }
 
-/* ---- Entering and leaving the list ---- */
+/* ---- Entering the list ---- */
 
 /* Index and number of an access in one word. A slot's numbers are scattered over their bits, each to a place of its own
  * and every slot's differently: a ticket that was miscalculated, or is another buffer's, fits nothing. */
@@ -289,14 +391,6 @@ ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
         mixed ^= mixed >> (bits / 2);
     }
     return mixed << TICKET_INDEX_BITS | (index + 1);
-}
-
-static uint32_t *
-count_of(dcmi_more *more, dcmi_operation operation)
-{
-    if (operation == DCMI_WRITE_SHARED)
-        return &more->sharers;
-    return dcmi_operation_writes(operation) ? &more->writers : &more->readers;
 }
 
 static void
@@ -315,22 +409,12 @@ enter(attempt *try)
         .side = (uint8_t)try->side,
         .own = (uint8_t)try->own,
         .is_by_hand = try->wish->is_by_hand,
+        .use.queue = try->wish->queue,
     };
     ++*count_of(more, try->wish->operation);
     more->parts += is_part(slot, open);
     try->locked.word += DCMI_WORD_USE;
     try->open = open;
-}
-
-static void
-leave(dcmi_locked *locked, dcmi_open *open)
-{
-    dcmi_more *more = dcmi_slot_more(locked->slot);
-    --*count_of(more, (dcmi_operation)open->operation);
-    more->parts -= is_part(locked->slot, open);
-    *open = (dcmi_open){.begin = more->open_spare};
-    more->open_spare = (uint32_t)(open - more->opens) + 1;
-    locked->word -= DCMI_WORD_USE;
 }
 
 static dcmi_open *
@@ -564,8 +648,9 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
     *result = take_range(try);
     if (!*result)
         *result = take_side(try);
-    if (!*result && has_conflict(try)) {
-        *result = wait_for_others(try, wait);
+    dcmi_open *conflict = *result ? NULL : find_conflict(try);
+    if (conflict) {
+        *result = is_queued(conflict) ? wait_for_queue(&try->locked, conflict) : wait_for_others(try, wait);
         return false;
     }
     if (!*result)
@@ -645,33 +730,46 @@ leaves_shadow(const dcmi_locked *locked, const dcmi_open *open)
     return dcmi_contents_sides(&written, slot, 0, bytes) == DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE) || written == 0;
 }
 
-/* What became of the bytes. */
-static void
-apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
+/* Locks the slot and finds the access that is to be closed. Where it was opened for a queue, what is on that by now is
+ * waited for: the caller may have put his work there. */
+static dcmem_result
+lock_to_close(dcmi_locked *locked, dcmi_open **out_open, const dcmem_buffer *buffer, uint64_t ticket,
+              dcmi_closing *closing)
 {
-    dcmi_operation operation = (dcmi_operation)open->operation;
-    dcmi_state after[DCMI_STATE_COUNT];
-    if (!dcmi_operation_writes(operation) || closing == DCMI_CLOSE_UNUSED)
-        return;
-    for (int state = 0; state < DCMI_STATE_COUNT; state++)
-        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
-    dcmi_contents_map(slot, open->begin, open->end, after);
+    for (;;) {
+        dcmem_result result = dcmi_slot_lock_still(locked, buffer);
+        if (result)
+            return result;
+        dcmi_open *open = *out_open = find_open(locked->slot, ticket);
+        if (!open) {
+            dcmi_slot_unlock(locked, false);
+            return dcmi_fail(DCMEM_E_WRONG_STATE, "the access is not open; was it ended before?");
+        }
+        uint64_t handle = open->use.queue;
+        open->use.queue = 0;
+        if (!handle || *closing == DCMI_CLOSE_UNUSED)
+            return DCMEM_OK;
+
+        dcmi_slot_unlock(locked, false);
+        dcmem_result failed = DCMEM_OK;
+        dcmi_queue *queue = dcmi_queue_resolve((dcmem_queue *)(uintptr_t)handle);
+        if (queue)
+            (void)dcmi_use_wait(dcmi_queue_use(queue), UINT64_MAX, &failed);
+        if (failed)
+            *closing = DCMI_CLOSE_ABORT;
+    }
 }
 
 dcmem_result
 dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing closing)
 {
     dcmi_locked locked;
+    dcmi_open *open;
     dcmi_shadow shadow = {0};
-    dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
+    dcmem_result result = lock_to_close(&locked, &open, buffer, ticket, &closing);
     if (result)
         return result;
     dcmi_slot *slot = locked.slot;
-    dcmi_open *open = find_open(slot, ticket);
-    if (!open) {
-        dcmi_slot_unlock(&locked, false);
-        return dcmi_fail(DCMEM_E_WRONG_STATE, "the access is not open; was it ended before?");
-    }
 
     bool is_visited = touches_by_host(slot, (dcmem_side)open->side, open->is_by_hand);
     if (is_visited && (open->mapped || slot->is_flushed))
@@ -730,4 +828,106 @@ dcmi_access_look(dcmi_site *out, uint64_t *out_bytes, const dcmi_grant *grant, u
     if (!result)
         *out_bytes = dcmi_min(end - begin, grant->bytes - offset);
     return result;
+}
+
+/* ---- Queues ---- */
+
+/* Whether the work of `by` is done no earlier than that of `open`, of the same queue. Two that cannot be open at once
+ * came one after the other; of others the one that came here last may have been put on the queue first. */
+static bool
+is_later(const dcmi_open *by, const dcmi_open *open)
+{
+    if (dcmi_operation_conflicts((dcmi_operation)by->operation, (dcmi_operation)open->operation))
+        return true;
+    bool is_comparable = (by->use.batch == 0) == (open->use.batch == 0);
+    return is_comparable && by->use.batch >= open->use.batch && by->use.value >= open->use.value;
+}
+
+/* Of one queue, what is within a later piece of its work and stands in nobody's way whom that does not stop. */
+static void
+retire_covered(dcmi_locked *locked, const dcmi_open *by)
+{
+    dcmi_more *more = dcmi_slot_more(locked->slot);
+    bool writes = dcmi_operation_writes((dcmi_operation)by->operation);
+    for (uint32_t i = 0; i < more->open_capacity; i++) {
+        dcmi_open *open = &more->opens[i];
+        bool is_covered = open->ticket && open != by && is_queued(open) && open->use.queue == by->use.queue &&
+                          open->side == by->side && open->begin >= by->begin && open->end <= by->end;
+        if (is_covered && (writes || !dcmi_operation_writes((dcmi_operation)open->operation)) && is_later(by, open))
+            leave(locked, open);
+    }
+}
+
+dcmem_result
+dcmi_access_queue(const dcmem_buffer *buffer, uint64_t ticket, dcmi_use use)
+{
+    dcmi_locked locked;
+    dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
+    if (result)
+        return result;
+    dcmi_open *open = find_open(locked.slot, ticket);
+    if (!open || open->use.queue != use.queue) {
+        dcmi_slot_unlock(&locked, false);
+        return dcmi_fail(DCMEM_E_WRONG_STATE, "the access is not open on a queue; was it ended before?");
+    }
+    apply_end(locked.slot, open, DCMI_CLOSE_END);
+    open->ticket = UINT64_MAX; /* nobody's */
+    open->use = use;
+    retire_covered(&locked, open);
+    dcmi_slot_unlock(&locked, true);
+    return DCMEM_OK;
+}
+
+uint64_t
+dcmi_access_queue_of(const dcmem_buffer *buffer, uint64_t ticket)
+{
+    dcmi_locked locked;
+    if (dcmi_slot_lock(&locked, buffer))
+        return 0;
+    const dcmi_open *open = find_open(locked.slot, ticket);
+    uint64_t queue = open ? open->use.queue : 0;
+    dcmi_slot_unlock(&locked, false);
+    return queue;
+}
+
+static dcmi_open *
+find_queued(const dcmi_locked *locked)
+{
+    const dcmi_more *more = dcmi_slot_more(locked->slot);
+    for (uint32_t i = 0; (locked->slot->traits & DCMI_TRAIT_MORE) && i < more->open_capacity; i++)
+        if (more->opens[i].ticket && is_queued(&more->opens[i]))
+            return &more->opens[i];
+    return NULL;
+}
+
+bool
+dcmi_access_settle(const dcmem_buffer *buffer)
+{
+    dcmi_locked locked;
+    if (dcmi_slot_lock_still(&locked, buffer))
+        return false;
+    dcmi_open *open = find_queued(&locked);
+    if (open)
+        return wait_for_queue(&locked, open) == DCMEM_OK;
+    dcmi_slot_unlock(&locked, false);
+    return false;
+}
+
+uint32_t
+dcmi_access_detach(dcmi_use *out, dcmi_locked *locked, uint32_t most)
+{
+    uint32_t count = 0;
+    const dcmi_more *more = dcmi_slot_more(locked->slot);
+    for (uint32_t i = 0; (locked->slot->traits & DCMI_TRAIT_MORE) && i < more->open_capacity; i++) {
+        if (!more->opens[i].ticket)
+            continue;
+        if (!is_queued(&more->opens[i]) || count == most)
+            return UINT32_MAX;
+        out[count++] = more->opens[i].use;
+    }
+    if (count != dcmi_word_use(locked->word))
+        return UINT32_MAX; /* pinned */
+    for (dcmi_open *open; (open = find_queued(locked));)
+        leave(locked, open);
+    return count;
 }

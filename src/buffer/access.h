@@ -14,6 +14,7 @@ typedef struct dcmi_wish {
     dcmem_side side;
     dcmi_operation operation;
     uint64_t timeout_ns;
+    uint64_t queue;    /* handle of the queue that works through it, or 0: the caller does */
     bool is_by_hand;   /* only the states matter: nobody will touch the memory through this access */
     bool is_near;      /* the host's side if there is one of its own, else the device's, whatever `side` says */
     bool needs_shadow; /* a split host side must exist already */
@@ -33,6 +34,13 @@ typedef struct dcmi_grant {
 
 dcmem_result dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish);
 
+/* In map.c: opens an access as its user sees it, for a queue or (0) for himself. Arguments have been checked. */
+dcmem_result dcmi_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode,
+                               uint64_t queue, uint64_t timeout_ns);
+
+/* In transfer.c: whether views can be copied onto each other. */
+dcmem_result dcmi_transfer_check(dcmem_view to, dcmem_view from);
+
 typedef enum dcmi_closing {
     DCMI_CLOSE_END,
     DCMI_CLOSE_ABORT,
@@ -41,6 +49,20 @@ typedef enum dcmi_closing {
 
 /* DCMEM_E_WRONG_STATE for a ticket that is not open. A driver's failure to flush leaves the access open. */
 dcmem_result dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing closing);
+
+/* The work is on the queue: the access is its user's no more, and ends by itself when `use`, of the queue it was opened
+ * for, is done. DCMEM_E_WRONG_STATE for one that was opened for no queue. */
+dcmem_result dcmi_access_queue(const dcmem_buffer *buffer, uint64_t ticket, dcmi_use use);
+
+/* The queue that an open access is of, or 0. */
+uint64_t dcmi_access_queue_of(const dcmem_buffer *buffer, uint64_t ticket);
+
+/* Waits for work of queues on a buffer, one piece of it. False: there is none, or no such buffer. */
+bool dcmi_access_settle(const dcmem_buffer *buffer);
+
+/* The same for a locked slot, without waiting: takes what work is left out of it, up to `most`; how many. More than
+ * that, or an access that its user has not ended: UINT32_MAX, and all stays as it is. */
+uint32_t dcmi_access_detach(dcmi_use *out, dcmi_locked *locked, uint32_t most);
 
 /* Opens and closes: for what is done to the states alone. */
 dcmem_result dcmi_access_pass(const dcmi_wish *wish);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/size.h"
+#include "buffer/access.h"
 #include "buffer/contents.h"
 #include "buffer/gate.h"
 #include "buffer/life.h"
@@ -289,10 +290,16 @@ tell_gate(const dcmi_slot *slot, dcmem_buffer *buffer, dcmi_pool *pool)
     (void)dcmi_gate_ask(dcmi_pool_root(pool), &call); /* it is told; free cannot be refused */
 }
 
+/* Where a block goes whose buffer has ended: to its pool, or to the queue that may still work on it. */
+typedef struct destination {
+    dcmi_queue *queue; /* NULL: the pool */
+    uint32_t pending;  /* the record of the block, for the queue */
+} destination;
+
 /* Gives back everything that a slot which is nobody's any more still has, and the slot itself. `buffer` is what lived
  * there. */
 static dcmem_result
-dispose(dcmi_slot *slot, dcmem_buffer *buffer)
+dispose_to(destination where, dcmi_slot *slot, dcmem_buffer *buffer)
 {
     dcmi_pool *pool;
     dcmi_shadow shadow = {0};
@@ -308,6 +315,8 @@ dispose(dcmi_slot *slot, dcmem_buffer *buffer)
     result = dcmi_shadow_end(&shadow, slot->flags & DCMEM_BUFFER_SCRUB);
     if (slot->traits & DCMI_TRAIT_IMPORTED)
         release_imported(slot, pool);
+    else if (where.queue)
+        dcmi_pending_add(where.queue, where.pending);
     else
         given = dcmi_guard_give(pool, slot->address, DCMI_HOLDER_LIBRARY);
     if (slot->traits & DCMI_TRAIT_MORE)
@@ -315,6 +324,12 @@ dispose(dcmi_slot *slot, dcmem_buffer *buffer)
     dcmi_pool_add(pool, DCMI_COUNTER_buffers_destroyed, 1);
     dcmi_slot_give(slot, dcmi_thread_current);
     return given ? given : result;
+}
+
+static dcmem_result
+dispose(dcmi_slot *slot, dcmem_buffer *buffer)
+{
+    return dispose_to((destination){0}, slot, buffer);
 }
 
 /* With the bytes still there on failure, the buffer stays. */
@@ -333,11 +348,26 @@ scrub_locked(dcmi_locked *locked)
     return result;
 }
 
+/* Locks it when no queue works on it any more. */
+static dcmem_result
+lock_settled(dcmi_locked *out, const dcmem_buffer *buffer)
+{
+    dcmem_result result = dcmi_slot_lock_still(out, buffer);
+    while (!result && dcmi_word_use(out->word) > 0) {
+        dcmi_slot_unlock(out, false);
+        bool is_news = dcmi_access_settle(buffer);
+        result = dcmi_slot_lock_still(out, buffer);
+        if (!is_news)
+            break;
+    }
+    return result;
+}
+
 static DCMI_COLD dcmem_result
 destroy_slowly(dcmem_buffer *buffer)
 {
     dcmi_locked locked;
-    dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
+    dcmem_result result = lock_settled(&locked, buffer);
     if (result)
         return result;
     uint64_t use = dcmi_word_use(locked.word);
@@ -374,6 +404,59 @@ dcmem_buffer_destroy(dcmem_buffer *buffer)
     return DCMEM_OK;
 }
 
+/* The block's record with the uses that the queues still make of it, and `use`; 0 where they are too many, the
+ * buffer is open, or there is no room: it is then destroyed when they have done with it. */
+static uint32_t
+detach(dcmi_locked *locked, dcmi_pool *pool, dcmi_use use)
+{
+    dcmi_use uses[DCMI_PENDING_USES - 1];
+    dcmi_block block;
+    uint64_t address = locked->slot->address;
+    uint32_t index = dcmi_pool_find(&block, pool, address) ? 0 : dcmi_pending_new(pool, address, block.capacity);
+    uint32_t count = index ? dcmi_access_detach(uses, locked, DCMI_PENDING_USES - 1) : UINT32_MAX;
+    if (index && count == UINT32_MAX)
+        dcmi_pending_drop(index);
+    if (count == UINT32_MAX)
+        return 0;
+    (void)dcmi_pending_note(dcmi_pending_at(index), use);
+    for (uint32_t i = 0; i < count; i++) {
+        if (uses[i].queue == use.queue)
+            continue;
+        dcmi_use_renew(&uses[i]); /* of several uses by one queue they say nothing about which is the last */
+        (void)dcmi_pending_note(dcmi_pending_at(index), uses[i]);
+    }
+    return index;
+}
+
+dcmem_result
+dcmem_buffer_destroy_on(dcmem_buffer *buffer, dcmem_queue *handle)
+{
+    dcmi_queue *queue = dcmi_queue_resolve(handle);
+    if (!queue)
+        return dcmem_last_detail()->result;
+    dcmi_locked locked;
+    dcmem_result result = buffer ? dcmi_slot_lock_still(&locked, buffer) : DCMEM_OK;
+    if (result || !buffer)
+        return result;
+    dcmi_pool *pool;
+    const dcmi_slot *slot = locked.slot;
+    if (dcmi_slot_manager(slot) != dcmi_pool_manager(queue->root))
+        result = dcmi_fail(DCMEM_E_FOREIGN, "the queue belongs to another manager than the buffer");
+    if (!result)
+        result = dcmi_side_pool(&pool, slot);
+    bool is_plain = !(slot->traits & (DCMI_TRAIT_SCRUB | DCMI_TRAIT_IMPORTED)) && !dcmi_pool_guard(queue->root);
+    uint32_t index = !result && is_plain ? detach(&locked, pool, dcmi_queue_use(queue)) : 0;
+    if (!index) {
+        dcmi_slot_unlock(&locked, true);
+        dcmi_use use = dcmi_queue_use(queue);
+        if (!result)
+            result = dcmi_use_wait(use, UINT64_MAX, NULL);
+        return result ? result : dcmem_buffer_destroy(buffer);
+    }
+    dcmi_slot_end(&locked, false);
+    return dispose_to((destination){queue, index}, locked.slot, buffer);
+}
+
 /* ---- The manager's end ---- */
 
 typedef struct end_search {
@@ -389,12 +472,14 @@ end_one(dcmi_slot *slot, void *user)
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     if (!(dcmi_word_generation(word) & 1) || (uintptr_t)dcmi_slot_manager(slot) != search->manager)
         return;
+    dcmem_buffer *buffer = dcmi_slot_handle(slot, dcmi_word_generation(word));
+    while (dcmi_word_use(word) > 0 && dcmi_access_settle(buffer))
+        word = atomic_load_explicit(&slot->word, memory_order_acquire);
     if (search->is_dry) {
         search->count += dcmi_word_use(word) > 0;
         return;
     }
     dcmi_locked locked;
-    dcmem_buffer *buffer = dcmi_slot_handle(slot, dcmi_word_generation(word));
     if (dcmi_slot_lock(&locked, buffer))
         return; /* COVER: somebody destroys it meanwhile, which the manager's header forbids */
     /* The manager ends in any case: a driver that cannot scrub now never will. */

@@ -17,10 +17,10 @@ count_access(dcmi_pool *pool)
 
 static dcmem_result
 begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmi_operation operation, dcmem_access_mode mode,
-      uint64_t timeout_ns)
+      uint64_t queue, uint64_t timeout_ns)
 {
     dcmi_grant grant;
-    dcmi_wish wish = {.view = view, .side = side, .operation = operation, .timeout_ns = timeout_ns};
+    dcmi_wish wish = {.view = view, .side = side, .operation = operation, .timeout_ns = timeout_ns, .queue = queue};
     dcmem_result result = dcmi_access_open(&grant, &wish);
     if (result)
         return result;
@@ -37,7 +37,8 @@ begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmi_operation operat
 }
 
 dcmem_result
-dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode, uint64_t timeout_ns)
+dcmi_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode, uint64_t queue,
+                  uint64_t timeout_ns)
 {
     static const dcmi_operation operations[] = {
         [DCMEM_ACCESS_READ] = DCMI_READ,
@@ -45,11 +46,17 @@ dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_ac
         [DCMEM_ACCESS_UPDATE] = DCMI_UPDATE,
         [DCMEM_ACCESS_WRITE_NO_OVERWRITE] = DCMI_WRITE_SHARED,
     };
+    return begin(out, view, side, operations[mode], mode, queue, timeout_ns);
+}
+
+dcmem_result
+dcmem_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode, uint64_t timeout_ns)
+{
     DCMI_REQUIRE(out);
     DCMI_REQUIRE((unsigned)side <= DCMEM_SIDE_DEVICE && (unsigned)mode <= DCMEM_ACCESS_WRITE_NO_OVERWRITE);
     dcmem_result result =
         dcmi_gate_ask_mode(side == DCMEM_SIDE_HOST ? DCMEM_GATE_access_host : DCMEM_GATE_access_device, view, mode);
-    return result ? result : begin(out, view, side, operations[mode], mode, timeout_ns);
+    return result ? result : dcmi_access_begin(out, view, side, mode, 0, timeout_ns);
 }
 
 dcmem_result
@@ -84,7 +91,7 @@ dcmem_buffer_map(dcmem_map *out, dcmem_view view, dcmem_map_mode mode)
     DCMI_REQUIRE(out && (unsigned)mode <= DCMEM_MAP_WRITE_NO_OVERWRITE);
     dcmem_result result = dcmi_gate_ask_mode(DCMEM_GATE_map, view, mode);
     if (!result)
-        result = begin(&access, view, DCMEM_SIDE_HOST, modes[mode].operation, modes[mode].mode, 0);
+        result = begin(&access, view, DCMEM_SIDE_HOST, modes[mode].operation, modes[mode].mode, 0, 0);
     if (result)
         return result;
     *out = (dcmem_map){.host = access.host, .bytes = view.bytes, .access = access};

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/size.h"
+#include "buffer/access.h"
 #include "buffer/contents.h"
 #include "buffer/gate.h"
 #include "buffer/side.h"
@@ -197,6 +198,8 @@ dcmem_buffer_resize(dcmem_buffer *buffer, uint64_t bytes)
     dcmem_result result = dcmi_gate_ask_buffer(DCMEM_GATE_resize, buffer, bytes);
     if (result)
         return result;
+    while (dcmi_access_settle(buffer)) /* what queues still do with it comes first */
+        ;
     bool is_locked, scrubs = false;
     dcmem_tag tag = 0;
     do

@@ -34,6 +34,7 @@
 #include "base/thread.h"
 #include "buffer/range.h"
 #include "pool/pool.h"
+#include "queue/queue.h"
 
 _Static_assert(sizeof(void *) == 8, "a handle needs 64 bits");
 
@@ -85,10 +86,11 @@ typedef struct dcmi_slot {
 
 _Static_assert(sizeof(dcmi_slot) == 64, "create and destroy touch one cache line");
 
-/* One open access. */
+/* One open access; or one that its user has ended while work of a queue still does what it was opened for. */
 typedef struct dcmi_open {
     uint64_t ticket; /* 0: the entry is free, and `begin` is the next free one's index + 1 */
     uint64_t begin, end;
+    dcmi_use use; /* .queue 0: of no queue; neither batch nor value: its user has not ended it */
     void *mapped; /* by the driver, for this access */
     uint8_t operation;
     uint8_t side;
@@ -120,7 +122,7 @@ typedef struct dcmi_more {
     dcmem_extent imported;
 } dcmi_more;
 
-_Static_assert(sizeof(dcmi_more) == 256, "four cache lines, most of which stay untouched");
+_Static_assert(sizeof(dcmi_more) == 320, "five cache lines, most of which stay untouched");
 
 typedef struct dcmi_slot_table {
     _Atomic uint32_t capacity; /* 0 before the first buffer */

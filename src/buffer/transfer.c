@@ -53,8 +53,8 @@ carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, boo
 
 /* ---- Copies ---- */
 
-static dcmem_result
-check_pair(dcmem_view to, dcmem_view from)
+dcmem_result
+dcmi_transfer_check(dcmem_view to, dcmem_view from)
 {
     dcmem_result result = dcmi_handle_check(to.buffer);
     if (!result)
@@ -87,7 +87,7 @@ open_nearest(dcmi_grant *out, dcmem_view to, const dcmi_grant *from)
 dcmem_result
 dcmem_buffer_copy(dcmem_view to, dcmem_view from)
 {
-    dcmem_result result = check_pair(to, from);
+    dcmem_result result = dcmi_transfer_check(to, from);
     if (!result && dcmi_has_gates())
         result = dcmi_gate_ask_buffers(DCMEM_GATE_copy, to, from.buffer, 0);
     if (result)

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "guard/guard.h"
 #include "pool/inside.h"
+#include "queue/queue.h"
 
 #include <dcmem/version.h>
 #include <string.h>
@@ -171,11 +172,18 @@ dcmem_manager_destroy(dcmem_manager *manager)
     dcmi_device *device = root->device;
     dcmi_guard *guard = dcmi_pool_guard(root);
     uint64_t bytes, blocks;
+    dcmem_result ended = dcmi_manager_end_queues(root);
+    dcmem_detail of_queues = dcmi_detail_save();
+    dcmi_uses_forget(root);
     dcmem_result harm = dcmi_guard_end(guard, true);
     dcmem_detail told = dcmi_detail_save();
     dcmem_result result = dcmi_pool_destroy(&bytes, &blocks, root);
     dcmi_guard_destroy(guard);
     dcmi_os_unreserve(device, sizeof *device);
+    if (!result && ended) {
+        dcmi_detail_restore(&of_queues);
+        result = ended;
+    }
     if (!result && harm) {
         dcmi_detail_restore(&told);
         result = harm;
@@ -309,10 +317,13 @@ dcmem_manager_clear(dcmem_manager *manager)
     dcmi_pool *root = dcmi_pool_resolve(manager);
     if (!root)
         return dcmem_last_detail()->result;
+    (void)dcmi_manager_drain_queues(root); /* whoever waits for a queue is told of its failure */
     dcmi_guard *guard = dcmi_pool_guard(root);
     dcmem_result harm = dcmi_guard_end(guard, false);
     dcmem_detail told = dcmi_detail_save();
     dcmem_result result = dcmi_pool_reset(root);
+    if (result != DCMEM_E_BUSY)
+        dcmi_uses_forget(root);
     dcmi_guard_begin(guard, result != DCMEM_E_BUSY);
     if (harm && result)
         dcmi_guard_tell_later(root);

@@ -1,8 +1,10 @@
 /* memory.c: raw memory: the hot paths, and around them what adaptors need. */
 #include "base/size.h"
 #include "guard/guard.h"
+#include "manager/range.h"
 #include "pool/hot.h"
 #include "pool/inside.h"
+#include "queue/queue.h"
 
 #include <dcmem/memory.h>
 #include <string.h>
@@ -32,7 +34,19 @@ free_slowly(dcmem_manager *manager, void *address)
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     if (!pool)
         return dcmem_last_detail()->result;
-    dcmem_result result = address ? dcmi_guard_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER) : DCMEM_OK;
+    bool was_used;
+    dcmem_result result = DCMEM_OK;
+    if (address && dcmi_pool_guard(pool))
+        result = dcmi_uses_end(&was_used, pool, (uintptr_t)address);
+    if (result)
+        return result;
+    if (address)
+        result = dcmi_guard_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
+    if (result && result != DCMEM_E_CORRUPTED) {
+        dcmem_result ended = dcmi_uses_end(&was_used, pool, (uintptr_t)address);
+        if (was_used)
+            result = ended ? ended : dcmi_pool_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
+    }
     bool is_freed = !result || result == DCMEM_E_CORRUPTED;
     if (is_freed && address)
         (void)ask(pool, DCMEM_GATE_raw_free, address, 0); /* it is told; free cannot be refused */
@@ -69,33 +83,12 @@ dcmem_raw_allocate_aligned(dcmem_manager *manager, uint64_t bytes, uint64_t alig
 
 /* ---- Ranges within blocks ---- */
 
-typedef struct range {
-    dcmi_pool *pool;
-    dcmi_place place;
-    dcmi_block block;
-} range;
-
-/* Where `bytes` from `address` lie, all within one live block. */
+/* The same for whoever names the manager. */
 static dcmem_result
-range_find(range *out, dcmem_manager *manager, const void *address, uint64_t bytes, const char *name)
+range_find(dcmi_range *out, dcmem_manager *manager, const void *address, uint64_t bytes, const char *name)
 {
-    out->pool = dcmi_pool_resolve(manager);
-    if (!out->pool)
-        return dcmem_last_detail()->result;
-    dcmem_result result = dcmi_guard_find(&out->block, out->pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
-    if (result)
-        return result;
-    uint64_t left = out->block.capacity - ((uintptr_t)address - out->block.address);
-    if (bytes > left)
-        return dcmi_fail(DCMEM_E_OUT_OF_RANGE, "%s: %llu bytes from %p, the block ends after %llu", name,
-                         (unsigned long long)bytes, address, (unsigned long long)left);
-    return dcmi_pool_place(&out->place, out->pool, (uintptr_t)address);
-}
-
-static dcmem_place
-place_of(const range *of)
-{
-    return (dcmem_place){.extent = &of->place.extent, .offset = of->place.offset, .host = of->place.host};
+    dcmi_pool *pool = dcmi_pool_resolve(manager);
+    return pool ? dcmi_range_find(out, pool, address, bytes, name) : dcmem_last_detail()->result;
 }
 
 static dcmem_result
@@ -158,7 +151,7 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
         return dcmem_raw_allocate(manager, bytes);
     dcmi_pool *pool = dcmi_pool_resolve(manager);
     dcmi_block block;
-    if (!pool || dcmi_guard_find_start(&block, pool, (uintptr_t)address, DCMI_HOLDER_CALLER))
+    if (!pool || dcmi_range_block_start(&block, pool, address))
         return NULL;
     if (ask(pool, DCMEM_GATE_raw_reallocate, address, bytes))
         return NULL;
@@ -172,7 +165,10 @@ dcmem_raw_reallocate(dcmem_manager *manager, void *address, uint64_t bytes)
     void *moved = dcmem_raw_allocate(manager, bytes);
     if (!moved)
         return NULL;
-    dcmem_result result = dcmem_raw_copy(manager, moved, address, dcmi_min(bytes, block.capacity));
+    bool was_used;
+    dcmem_result result = dcmi_uses_end(&was_used, pool, (uintptr_t)address); /* what they still write is copied, too */
+    if (!result)
+        result = dcmem_raw_copy(manager, moved, address, dcmi_min(bytes, block.capacity));
     if (result) {
         dcmem_detail cause = dcmi_detail_save();
         (void)dcmem_raw_free(manager, moved);
@@ -191,7 +187,7 @@ dcmem_raw_usable_size(uint64_t *out, dcmem_manager *manager, const void *address
     if (!pool)
         return dcmem_last_detail()->result;
     dcmi_block block;
-    dcmem_result result = dcmi_guard_find_start(&block, pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
+    dcmem_result result = dcmi_range_block_start(&block, pool, address);
     if (!result)
         *out = block.capacity;
     return result;
@@ -200,14 +196,14 @@ dcmem_raw_usable_size(uint64_t *out, dcmem_manager *manager, const void *address
 dcmem_result
 dcmem_raw_set(dcmem_manager *manager, void *address, int value, uint64_t bytes)
 {
-    range to;
+    dcmi_range to;
     dcmem_result result = range_find(&to, manager, address, bytes, "address");
     if (result || bytes == 0)
         return result;
     result = ask(to.pool, DCMEM_GATE_raw_set, address, bytes);
     if (result)
         return result;
-    dcmem_place place = place_of(&to);
+    dcmem_place place = dcmi_range_place(&to);
     unsigned char pattern = (unsigned char)value;
     result = dcmi_device_fill(to.pool->device, 0, &place, bytes, &pattern, 1);
     if (!result) {
@@ -220,20 +216,19 @@ dcmem_raw_set(dcmem_manager *manager, void *address, int value, uint64_t bytes)
 dcmem_result
 dcmem_raw_copy(dcmem_manager *manager, void *to, const void *from, uint64_t bytes)
 {
-    range target, source;
+    dcmi_range target, source;
     dcmem_result result = range_find(&target, manager, to, bytes, "to");
     if (!result)
         result = range_find(&source, manager, from, bytes, "from");
     if (result || bytes == 0)
         return result;
-    uint64_t a = (uintptr_t)to, b = (uintptr_t)from, apart = a > b ? a - b : b - a;
-    if (apart < bytes)
-        return dcmi_fail(DCMEM_E_INVALID_ARGUMENT, "the ranges overlap: %p and %p, %llu bytes", to, from,
-                         (unsigned long long)bytes);
+    result = dcmi_range_check_apart(to, from, bytes);
+    if (result)
+        return result;
     result = ask(target.pool, DCMEM_GATE_raw_copy, to, bytes);
     if (result)
         return result;
-    dcmem_place there = place_of(&target), here = place_of(&source);
+    dcmem_place there = dcmi_range_place(&target), here = dcmi_range_place(&source);
     return copy_counted(target.pool, &there, &here, bytes, DCMI_COUNTER_copies_device_to_device,
                         DCMI_COUNTER_copied_device_to_device_bytes);
 }
@@ -241,7 +236,7 @@ dcmem_raw_copy(dcmem_manager *manager, void *to, const void *from, uint64_t byte
 dcmem_result
 dcmem_raw_write(dcmem_manager *manager, void *to, const void *host, uint64_t bytes)
 {
-    range target;
+    dcmi_range target;
     dcmem_result result = range_find(&target, manager, to, bytes, "to");
     if (result || bytes == 0)
         return result;
@@ -249,7 +244,7 @@ dcmem_raw_write(dcmem_manager *manager, void *to, const void *host, uint64_t byt
     result = ask(target.pool, DCMEM_GATE_raw_write, to, bytes);
     if (result)
         return result;
-    dcmem_place there = place_of(&target), here = {.host = (void *)(uintptr_t)host};
+    dcmem_place there = dcmi_range_place(&target), here = {.host = (void *)(uintptr_t)host};
     return copy_counted(target.pool, &there, &here, bytes, DCMI_COUNTER_copies_host_to_device,
                         DCMI_COUNTER_copied_host_to_device_bytes);
 }
@@ -257,7 +252,7 @@ dcmem_raw_write(dcmem_manager *manager, void *to, const void *host, uint64_t byt
 dcmem_result
 dcmem_raw_read(dcmem_manager *manager, void *host, const void *from, uint64_t bytes)
 {
-    range source;
+    dcmi_range source;
     dcmem_result result = range_find(&source, manager, from, bytes, "from");
     if (result || bytes == 0)
         return result;
@@ -265,7 +260,7 @@ dcmem_raw_read(dcmem_manager *manager, void *host, const void *from, uint64_t by
     result = ask(source.pool, DCMEM_GATE_raw_read, from, bytes);
     if (result)
         return result;
-    dcmem_place there = {.host = host}, here = place_of(&source);
+    dcmem_place there = {.host = host}, here = dcmi_range_place(&source);
     return copy_counted(source.pool, &there, &here, bytes, DCMI_COUNTER_copies_device_to_host,
                         DCMI_COUNTER_copied_device_to_host_bytes);
 }
@@ -274,7 +269,7 @@ dcmem_result
 dcmem_raw_native(dcmem_native *out, dcmem_manager *manager, const void *address)
 {
     DCMI_REQUIRE(out);
-    range at;
+    dcmi_range at;
     dcmem_result result = range_find(&at, manager, address, 0, "address");
     if (result)
         return result;

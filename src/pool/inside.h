@@ -175,6 +175,9 @@ dcmi_pool_region_of(dcmi_pool *pool, uint32_t owner)
     return &pool->regions[owner >> DCMI_OWNER_BITS];
 }
 
+/* Has pending blocks brought back, if there are any; how many. */
+uint64_t dcmi_pool_call_pending(dcmi_pool *pool, bool may_wait);
+
 dcmi_shard *dcmi_pool_shard(const dcmi_pool *pool);
 bool dcmi_pool_is_tight(const dcmi_pool *pool);
 

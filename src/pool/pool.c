@@ -17,6 +17,24 @@ dcmi_pool_set_end_sink(dcmi_pool_end_sink sink)
     atomic_store(&end_sink, sink);
 }
 
+static _Atomic(dcmi_pool_pending_sink) pending_sink;
+
+void
+dcmi_pool_set_pending_sink(dcmi_pool_pending_sink sink)
+{
+    atomic_store(&pending_sink, sink);
+}
+
+uint64_t
+dcmi_pool_call_pending(dcmi_pool *pool, bool may_wait)
+{
+    dcmi_pool *root = pool->root;
+    if (atomic_load_explicit(&root->gauges[DCMI_GAUGE_PENDING], memory_order_relaxed) <= 0)
+        return 0;
+    dcmi_pool_pending_sink sink = atomic_load(&pending_sink);
+    return sink ? sink(root, may_wait) : 0;
+}
+
 static uint64_t
 tell_end(dcmi_pool *root, bool is_dry)
 {

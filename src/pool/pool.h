@@ -43,6 +43,13 @@ dcmem_result dcmi_pool_give(dcmi_pool *pool, uint64_t address, unsigned holder);
  * such block. */
 void dcmi_pool_resize(dcmi_pool *pool, uint64_t address, uint64_t bytes, unsigned holder);
 
+/* Passes a live block that begins there from one holder to another. Refuses what the first does not hold. */
+dcmem_result dcmi_pool_hold(dcmi_pool *pool, uint64_t address, unsigned from, unsigned to);
+
+/* The size of the block that a request for `bytes` would be given now; 0 with the detail written where it would be
+ * refused. */
+uint64_t dcmi_pool_capacity(dcmi_pool *pool, uint64_t bytes);
+
 /* The block that holds `address`, which may be interior. */
 typedef struct dcmi_block {
     uint64_t address;
@@ -68,8 +75,8 @@ dcmem_native dcmi_place_native(const dcmi_device *device, const dcmi_place *plac
 void dcmi_pool_add(dcmi_pool *pool, enum dcmi_counter counter, uint64_t n);
 void dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value);
 
-/* Adjusts imported_bytes or host_side_bytes. */
-typedef enum dcmi_gauge { DCMI_GAUGE_IMPORTED, DCMI_GAUGE_HOST_SIDE, DCMI_GAUGE_COUNT } dcmi_gauge;
+/* Adjusts imported_bytes, host_side_bytes or pending_bytes. */
+typedef enum dcmi_gauge { DCMI_GAUGE_IMPORTED, DCMI_GAUGE_HOST_SIDE, DCMI_GAUGE_PENDING, DCMI_GAUGE_COUNT } dcmi_gauge;
 void dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta);
 
 /* Live bytes of a tag; `count` is +1, -1 or 0 allocations. */
@@ -94,5 +101,10 @@ uint64_t dcmi_pool_live_buffers(dcmi_pool *root);
  * how many buffers it ended, or, asked with is_dry, how many have an access open. */
 typedef uint64_t (*dcmi_pool_end_sink)(dcmi_pool *root, bool is_dry);
 void dcmi_pool_set_end_sink(dcmi_pool_end_sink sink);
+
+/* A layer above that keeps blocks until work on them is done is asked for them: before the pool grows those that are
+ * done, before a request fails all, which takes as long as the work. Returns how many blocks came back. */
+typedef uint64_t (*dcmi_pool_pending_sink)(dcmi_pool *root, bool may_wait);
+void dcmi_pool_set_pending_sink(dcmi_pool_pending_sink sink);
 
 #endif

@@ -1,7 +1,8 @@
 /* take.c: the slow way to a block, and back: from the magazine down the ladder to the driver and the user's callback.
  *
- *   magazine -> depot -> good fit -> flush before grow -> the other arenas -> grow -> reclaim from all threads and give
- *   free memory of other places back -> grow -> the user's callback -> again -> fail: fragmented or full
+ *   magazine -> depot -> good fit -> flush before grow -> what queues have done with -> the other arenas -> grow ->
+ *   wait for the queues, reclaim from all threads and give free memory of other places back -> grow -> the user's
+ *   callback -> again -> fail: fragmented or full
  *
  * Flush before grow is what makes unlimited caching lean: nothing grows while cached memory of its region could serve.
  * Compaction and spill, when they come, are rungs between the last reclaim and the callback. */
@@ -317,6 +318,7 @@ make_room(request *r)
 static uint64_t
 reclaim_and_grow(request *r, dcmem_result *result)
 {
+    (void)dcmi_pool_call_pending(r->pool, true);
     for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
         dcmi_pool *pool = atomic_load(&r->pool->root->of_kind[kind]);
         if (pool)
@@ -344,18 +346,26 @@ ask_callback(request *r, dcmem_result *result)
     return 0;
 }
 
+/* Before anything grows: what is cached goes back to be merged. */
+static uint64_t
+flush_and_take(request *r)
+{
+    uint64_t address = 0;
+    for (int round = 0; !address && round < 2 && flush_region_kind(r, round == 0) > 0; round++)
+        address = take_from(r, home(r));
+    return address;
+}
+
 static uint64_t
 climb(request *r)
 {
     uint64_t address = take_from(r, home(r));
+    if (!address)
+        address = flush_and_take(r);
+    if (!address && dcmi_pool_call_pending(r->pool, false) > 0)
+        address = flush_and_take(r);
     if (address)
         return address;
-
-    for (int round = 0; round < 2 && flush_region_kind(r, round == 0) > 0; round++) {
-        address = take_from(r, home(r));
-        if (address)
-            return address;
-    }
     /* Arenas keep threads apart, so others' are asked only once growing would hold too much. */
     uint64_t missing;
     if (surplus_of_growth(r, share_of(r, false), &missing) > 0)
@@ -667,6 +677,29 @@ dcmi_pool_resize(dcmi_pool *pool, uint64_t address, uint64_t bytes, unsigned hol
         atomic_fetch_add(&resized->shrunk, (mark - (uint64_t)was) << shift);
 }
 
+/* ---- Holders ---- */
+
+dcmem_result
+dcmi_pool_hold(dcmi_pool *pool, uint64_t address, unsigned from, unsigned to)
+{
+    unsigned class;
+    _Atomic uint16_t *live = mark_of(pool, address, &class);
+    uint16_t whole = live ? atomic_load_explicit(live, memory_order_relaxed) : 0;
+    while (live && dcmi_mark_for_holder(whole, from) > 0)
+        if (atomic_compare_exchange_weak(live, &whole, (uint16_t)(whole ^ from ^ to)))
+            return DCMEM_OK;
+    return dcmi_pool_refuse(pool, address);
+}
+
+uint64_t
+dcmi_pool_capacity(dcmi_pool *pool, uint64_t bytes)
+{
+    request r;
+    if (request_make(&r, pool, bytes, 0, DCMI_HOLDER_CALLER))
+        return 0;
+    return r.class == DCMI_CLASS_NONE ? r.pages << DCMI_PAGE_SHIFT : pool->table.classes[r.class].bytes;
+}
+
 /* ---- Finding ---- */
 
 /* The start of the slab's block that holds `address`. */
@@ -770,7 +803,7 @@ dcmi_pool_refuse(dcmi_pool *pool, uint64_t address)
     dcmi_block block;
     bool is_alive = find(&block, pool, address);
     if (is_alive && block.holder == DCMI_HOLDER_LIBRARY)
-        return dcmi_fail(DCMEM_E_FOREIGN, "address %p belongs to a buffer; use that", named);
+        return dcmi_fail(DCMEM_E_FOREIGN, "address %p belongs to a buffer, or was freed on a queue", named);
     if (is_alive)
         return dcmi_fail(DCMEM_E_INTERIOR, "address %p lies %llu bytes inside the block at %p", named,
                          (unsigned long long)(address - block.address), (void *)(uintptr_t)block.address);

@@ -1,0 +1,133 @@
+/* Raw memory on queues: when a block that was freed on one is given out again, and to whom. */
+#include "queue/kit.h"
+
+/* Work of some duration on the queue, that uses the block. */
+static void
+work_on(bench_of_queues *it, unsigned queue, void *block, uint64_t bytes)
+{
+    EXPECT_OK(dcmem_raw_set_on(NULL, it->queues[queue], block, 7, bytes));
+}
+
+TEST(memory__freed_on_a_queue_is_given_out_on_it_at_once)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    void *block = dcmem_raw_allocate_on(it.queues[0], 64 * KIB);
+    work_on(&it, 0, block, 64 * KIB);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    void *again = dcmem_raw_allocate_on(it.queues[0], 64 * KIB);
+    EXPECT(again == block);
+    EXPECT_EQ(stats_of(it.manager).queue_reuses, 1);
+    EXPECT_EQ(stats_of(it.manager).queue_markers, 0);
+    EXPECT_OK(dcmem_raw_free(it.manager, again));
+    bench_close(&it);
+}
+
+TEST(memory__freed_on_a_queue_is_nobody_elses_before_its_work_is_done)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 2);
+    void *block = dcmem_raw_allocate_on(it.queues[0], 64 * KIB);
+    work_on(&it, 0, block, 64 * KIB);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    EXPECT_EQ(stats_of(it.manager).pending_bytes, 64 * KIB);
+    void *other = dcmem_raw_allocate_on(it.queues[1], 64 * KIB);
+    void *plain = dcmem_raw_allocate(it.manager, 64 * KIB);
+    EXPECT(other && other != block);
+    EXPECT(plain && plain != block);
+    EXPECT_OK(dcmem_raw_free(it.manager, other));
+    EXPECT_OK(dcmem_raw_free(it.manager, plain));
+    bench_close(&it);
+}
+
+TEST(memory__freed_on_a_queue_comes_back_when_its_work_is_done)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    void *block = dcmem_raw_allocate_on(it.queues[0], 64 * KIB);
+    work_on(&it, 0, block, 64 * KIB);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    uint64_t value;
+    EXPECT_OK(dcmem_queue_mark(&value, it.queues[0]));
+    EXPECT_OK(dcmem_simulated_run(it.backend));
+    /* The next free gives it back in passing. */
+    void *more = dcmem_raw_allocate(it.manager, 4096);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], more));
+    EXPECT_EQ(stats_of(it.manager).pending_bytes, 4096);
+    bench_close(&it);
+}
+
+TEST(memory__many_frees_share_a_marker)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    for (unsigned n = 0; n < 640; n++)
+        EXPECT_OK(dcmem_raw_free_on(it.queues[0], dcmem_raw_allocate(it.manager, 4096)));
+    EXPECT_EQ(stats_of(it.manager).queue_frees, 640);
+    EXPECT_LE(stats_of(it.manager).queue_markers, 10);
+    bench_close(&it);
+}
+
+/* Frees that run ahead of the device: the pool waits for it instead of growing without end. */
+TEST(memory__that_runs_ahead_is_waited_for_where_there_is_no_more)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 64 * MIB));
+    for (unsigned n = 0; n < 1000; n++) {
+        void *block = dcmem_raw_allocate(it.manager, 8 * MIB);
+        EXPECT(block);
+        work_on(&it, 0, block, 8 * MIB);
+        EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    }
+    EXPECT_LE(stats_of(it.manager).reserved_bytes, 64 * MIB);
+    EXPECT_GE(stats_of(it.manager).queue_waits, 1);
+    bench_close(&it);
+}
+
+/* What one queue alone was told of is not enough: record_stream's failure. */
+TEST(memory__used_on_a_second_queue_waits_for_both)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 2);
+    static char big[4 * MIB];
+    void *block = dcmem_raw_allocate_on(it.queues[0], 64 * KIB), *slow = dcmem_raw_allocate(it.manager, sizeof big);
+    EXPECT_OK(dcmem_raw_write_on(NULL, it.queues[1], slow, big, sizeof big));
+    work_on(&it, 1, block, 64 * KIB); /* behind the slow copy */
+    EXPECT_OK(dcmem_raw_use_on(it.queues[1], block));
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    void *again = dcmem_raw_allocate_on(it.queues[0], 64 * KIB);
+    EXPECT(again && again != block);
+    EXPECT_OK(dcmem_raw_free(it.manager, again));
+    EXPECT_OK(dcmem_raw_free(it.manager, slow) == DCMEM_OK ? DCMEM_OK : DCMEM_E_INTERNAL);
+    bench_close(&it);
+}
+
+TEST(memory__used_on_a_queue_and_freed_plainly_waits)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    void *block = dcmem_raw_allocate(it.manager, 64 * KIB);
+    uint64_t value, completed;
+    EXPECT_OK(dcmem_raw_set_on(&value, it.queues[0], block, 1, 64 * KIB));
+    EXPECT_OK(dcmem_raw_use_on(it.queues[0], block));
+    EXPECT_OK(dcmem_raw_set(it.manager, block, 0, 1)); /* it is the caller's still */
+    EXPECT_OK(dcmem_raw_free(it.manager, block));
+    EXPECT_OK(dcmem_queue_completed(&completed, it.queues[0]));
+    EXPECT_GE(completed, value);
+    EXPECT_RESULT(dcmem_raw_free(it.manager, block), DCMEM_E_ALREADY_FREE);
+    bench_close(&it);
+}
+
+TEST(memory__freed_on_a_queue_cannot_be_freed_again)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 2);
+    bench_of_queues other = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    char *block = dcmem_raw_allocate(it.manager, 64 * KIB);
+    EXPECT_RESULT(dcmem_raw_free_on(other.queues[0], block), DCMEM_E_FOREIGN);
+    EXPECT_RESULT(dcmem_raw_free_on(it.queues[0], block + 64), DCMEM_E_INTERIOR);
+    EXPECT_RESULT(dcmem_raw_use_on(it.queues[0], NULL), DCMEM_E_UNKNOWN_ADDRESS);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], NULL));
+    work_on(&it, 0, block, 64 * KIB);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
+    EXPECT(dcmem_raw_free(it.manager, block) != DCMEM_OK);
+    EXPECT(dcmem_raw_free_on(it.queues[0], block) != DCMEM_OK);
+    EXPECT(dcmem_raw_free_on(it.queues[1], block) != DCMEM_OK);
+    EXPECT(dcmem_raw_use_on(it.queues[1], block) != DCMEM_OK);
+    EXPECT(dcmem_raw_set(it.manager, block, 0, 1) != DCMEM_OK);
+    bench_close(&it);
+    bench_close(&other);
+}
