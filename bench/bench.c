@@ -138,6 +138,11 @@ invite(bench_samples *samples, bench_field field, const bench_allocators *all)
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         add(samples, BENCH_ROLE_BESIDE, "without a plan", &all->dcmem);
         break;
+    case BENCH_FIELD_QUEUES:
+        add(samples, BENCH_ROLE_DCMEM, "on a queue", &all->dcmem);
+        add(samples, BENCH_ROLE_BESIDE, "raw", &all->dcmem);
+        add(samples, BENCH_ROLE_METHOD, "driver", &all->dcmem);
+        break;
     case BENCH_FIELD_TRANSFERS:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         for (unsigned i = 0; bench_transfer_ways[i]; i++)

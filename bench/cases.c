@@ -60,6 +60,7 @@
 #define QUEUE        "one thread allocates 4 to 256 KiB, another frees; at most 1,024 blocks are between them"
 #define TRAINING     "2,000 buffers of 20 repeating sizes (512 B to 2 MiB), freed in reverse"
 #define RECLAIM      "a limit over what one thread gets of it while another's idle caches hold most of it"
+#define QUEUED       "free 64 KiB on a queue and allocate it there again, the work not known to be done"
 #define PLAN_IDLE    "what a fault plan that is not about it costs a driver's copy of 64 bytes"
 
 const bench_case bench_cases[] = {
@@ -93,6 +94,7 @@ const bench_case bench_cases[] = {
     TRANSFER_SIZES(COPY_IN),
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),
+    {"queue-64KiB", QUEUED, "ns", BENCH_FIELD_QUEUES, &bench_queued, 64 * 1024, 1, false, 0},
     {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
 };
