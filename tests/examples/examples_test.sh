@@ -102,4 +102,9 @@ test_test_buffer_finds_what_it_plants() {
     expect_said "0 failures"
 }
 
+test_queue_overlaps_tiles_on_two_queues() {
+    example queue
+    expect_said "8 tiles on one queue"
+}
+
 run_tests "$@"
