@@ -401,6 +401,13 @@ opencl_kind(const dcmem_extent *extent)
     return extent->object == (uintptr_t)extent->host ? DCMEM_NATIVE_HOST_POINTER : DCMEM_NATIVE_OPENCL_BUFFER;
 }
 
+/* Memory of the host alone is no buffer. */
+static dcmem_native_kind
+vulkan_kind(const dcmem_extent *extent)
+{
+    return extent->object == (uintptr_t)extent->host ? DCMEM_NATIVE_HOST_POINTER : DCMEM_NATIVE_VULKAN_BUFFER;
+}
+
 static dcmem_native_kind
 native_kind(const dcmi_device *device, const dcmem_extent *extent)
 {
@@ -415,7 +422,9 @@ native_kind(const dcmi_device *device, const dcmem_extent *extent)
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(device->info.backend, kinds[i].backend) == 0)
-            return kinds[i].kind == DCMEM_NATIVE_OPENCL_BUFFER ? opencl_kind(extent) : kinds[i].kind;
+            return kinds[i].kind == DCMEM_NATIVE_OPENCL_BUFFER   ? opencl_kind(extent)
+                   : kinds[i].kind == DCMEM_NATIVE_VULKAN_BUFFER ? vulkan_kind(extent)
+                                                                 : kinds[i].kind;
     return DCMEM_NATIVE_SIMULATED;
 }
 

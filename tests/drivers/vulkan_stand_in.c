@@ -385,14 +385,14 @@ flags_of(uint32_t type)
     return state.shape.types[type].propertyFlags;
 }
 
-/* Skewed, with what must be freed in *own. Not zeroed: drivers do not either. */
+/* Skewed, with what must be freed in *own. Its beginning is not zeroed: drivers do not either. */
 static char *
 new_memory(void **own, size_t bytes)
 {
     size_t room = (bytes + state.shape.skew_bytes + 8191) / 4096 * 4096;
     *own = aligned_alloc(4096, room);
     require(*own != NULL);
-    memset(*own, 0xa5, room);
+    memset(*own, 0xa5, room < 65536 ? room : 65536);
     return (char *)*own + state.shape.skew_bytes;
 }
 

@@ -129,19 +129,23 @@ find_memory(dcmi_vk_piece *piece, dcmi_vk_device *device, const order *wanted)
     piece->type = (uint32_t)type;
     piece->heap = card->memory.memoryTypes[type].heapIndex;
     piece->memory_bytes = wanted->memory_bytes;
+    if (wanted->source && (wanted->offset % needs.alignment || needs.size > wanted->memory_bytes - wanted->offset))
+        return dcmi_fail(wanted->source_fd ? DCMEM_E_INVALID_ARGUMENT : DCMEM_E_MISALIGNED,
+                         "memory to be imported must begin at a multiple of %llu, with room for %llu bytes",
+                         (unsigned long long)needs.alignment, (unsigned long long)needs.size);
     if (!wanted->source && !dcmi_size_add(&piece->memory_bytes, needs.size, wanted->room))
         return dcmi_fail(DCMEM_E_TOO_LARGE, "%llu bytes", (unsigned long long)wanted->bytes);
     dcmem_result result = wanted->source ? DCMEM_OK : charge(piece, device);
     return result ? result : allocate(piece, device, wanted, alone);
 }
 
-/* Where the host sees the memory, all of it and for good. */
+/* Where the host sees the memory, all of it and for good. What it lent, it sees already. */
 static dcmem_result
 map(dcmi_vk_piece *piece, const dcmi_vk_device *device)
 {
     void *begin;
     uint32_t flags = device->card->memory.memoryTypes[piece->type].propertyFlags;
-    if (!(flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT))
+    if (!(flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) || piece->host)
         return DCMEM_OK;
     VkResult code = dcmi_vk.vkMapMemory(device->id, piece->memory, 0, VK_WHOLE_SIZE, 0, &begin);
     if (code)
@@ -366,21 +370,10 @@ make_imported(dcmi_vk_piece *piece, dcmi_vk_device *device, void *host, uint64_t
         .memory_bytes = end,
         .offset = offset,
     };
-    bool alone;
-    dcmem_result result = create_buffer(&piece->buffer, device, bytes, wanted.handle_type);
-    if (result)
-        return result;
-    VkMemoryRequirements needs = needs_of(device, piece->buffer, &alone);
-    if (offset % needs.alignment || needs.size > end - offset)
-        return dcmi_fail(DCMEM_E_MISALIGNED, "memory to be imported must begin at a multiple of %llu, or of %llu",
-                         (unsigned long long)needs.alignment, (unsigned long long)page);
-    result = find_memory(piece, device, &wanted);
-    if (!result)
-        result = bind(piece, device, offset);
-    piece->host = host;
+    piece->host = source.pHostPointer;
     piece->is_coherent = true;
     piece->is_plain = true;
-    return result;
+    return make(piece, device, &wanted);
 }
 
 dcmem_result

@@ -3,9 +3,10 @@
 
 #include "base/os.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+
+int (*dcmi_vk_thread_new)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = pthread_create;
 
 struct dcmi_vk_queue {
     dcmi_vk_stream *stream;
@@ -61,7 +62,7 @@ start_watcher(dcmi_vk_queue *queue)
     sigset_t all, before;
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* It fails for wrong arguments only. */
-    int code = pthread_create(&queue->watcher, NULL, watch, queue);
+    int code = dcmi_vk_thread_new(&queue->watcher, NULL, watch, queue);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code ? dcmi_fail_errno(DCMEM_E_NO_HOST_MEMORY, code, "a thread for a queue") : DCMEM_OK;
 }

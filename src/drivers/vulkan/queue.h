@@ -12,6 +12,11 @@
 
 #include "drivers/vulkan/stream.h"
 
+#include <pthread.h>
+
+/* Starts a queue's thread. Changed by tests only. */
+extern int (*dcmi_vk_thread_new)(pthread_t *out, const pthread_attr_t *attributes, void *(*work)(void *), void *user);
+
 typedef struct dcmi_vk_queue dcmi_vk_queue;
 
 /* `native` as in the contract. */
