@@ -140,7 +140,7 @@ dcmem_queue_notify(dcmem_queue *handle, uint64_t value, dcmem_queue_callback cal
         return dcmem_last_detail()->result;
     notice *created = malloc(sizeof *created);
     if (!created)
-        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no memory for a callback");
+        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no memory for a callback"); /* COVER: malloc() of 64 bytes fails */
     *created = (notice){.use = {.queue = (uintptr_t)handle, .value = value}, .callback = callback, .user = user};
 
     pthread_mutex_lock(&lock);
@@ -155,8 +155,10 @@ dcmem_queue_notify(dcmem_queue *handle, uint64_t value, dcmem_queue_callback cal
     pthread_mutex_unlock(&lock);
     if (is_there)
         return DCMEM_OK;
+    /* COVER begin: the process can start no thread */
     free(created);
     return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no thread for callbacks");
+    /* COVER end */
 }
 
 void
