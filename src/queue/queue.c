@@ -153,14 +153,14 @@ static void
 mark_insert(dcmi_queue *queue, dcmi_mark mark) DCMI_REQUIRES(queue->lock)
 {
     if (mark.batch <= atomic_load(&queue->done_batch))
-        return;
+        return; /* COVER: another thread has put a later marker meanwhile, and that is done */
     if (queue->mark_count == DCMI_QUEUE_MARKS) {
         memmove(queue->marks, queue->marks + 1, (DCMI_QUEUE_MARKS - 1) * sizeof queue->marks[0]);
         queue->mark_count--;
     }
     uint32_t at = queue->mark_count++;
     for (; at > 0 && queue->marks[at - 1].batch > mark.batch; at--)
-        queue->marks[at] = queue->marks[at - 1];
+        queue->marks[at] = queue->marks[at - 1]; /* COVER: another thread has put a later marker meanwhile */
     queue->marks[at] = mark;
 }
 
