@@ -45,7 +45,8 @@ DCMEM_API dcmem_result dcmem_queue_create(dcmem_queue **out, dcmem_manager *mana
 DCMEM_API dcmem_result dcmem_queue_destroy(dcmem_queue *queue);
 
 /* A value that the timeline reaches when all work that was put on the queue so far, the program's own included, is
- * done.
+ * done; 0 where there never was any. Once work of a queue has failed, waiting for any later value says so, and what
+ * that work wrote counts as not written: make a new queue.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT, DCMEM_E_STALE_QUEUE, DCMEM_E_NOT_A_QUEUE, the driver's own. */
 DCMEM_API dcmem_result dcmem_queue_mark(uint64_t *out_value, dcmem_queue *queue);
 
@@ -100,9 +101,9 @@ DCMEM_API dcmem_result dcmem_raw_read_on(uint64_t *out_value, dcmem_queue *queue
 
 /* ---- Buffers ---- */
 
-/* Opens an access on the device side for work that the program puts on `queue` before it ends the access. Work of
- * other queues that conflicts is waited for, up to `timeout_ns`; copies that bring the device side up to date become
- * work of the queue.
+/* Opens an access on the device side for work that the program puts on `queue` before it ends the access. Copies that
+ * bring the device side up to date are done when it returns. Accesses of the program that conflict are waited for up to
+ * `timeout_ns` (0: not at all), work of other queues as long as it takes: that ends by itself.
  * Threads: any. Errors: those of dcmem_access_begin(), DCMEM_E_FOREIGN (the queue is another manager's),
  * DCMEM_E_STALE_QUEUE, DCMEM_E_NOT_A_QUEUE. */
 DCMEM_API dcmem_result dcmem_access_begin_on(dcmem_access *out, dcmem_view view, dcmem_access_mode mode,

@@ -14,6 +14,7 @@
 enum dcmi_rank {
     DCMI_RANK_REGISTRY, /* backends; managers */
     DCMI_RANK_BUFFERS,  /* the slot table's free lists */
+    DCMI_RANK_QUEUES,   /* callbacks, uses, or a buffer's slot; then the table of queues, a queue, records */
     DCMI_RANK_CACHES,   /* a pool's list of thread caches */
     DCMI_RANK_CACHE,    /* one cache, against its reclaim */
     DCMI_RANK_DEPOT,    /* one class of the depot */

@@ -134,7 +134,7 @@ start(void)
 dcmem_result
 dcmem_queue_notify(dcmem_queue *handle, uint64_t value, dcmem_queue_callback callback, void *user)
 {
-    DCMI_REQUIRE(callback && value > 0);
+    DCMI_REQUIRE(callback);
     dcmi_queue *queue = dcmi_queue_resolve(handle);
     if (!queue)
         return dcmem_last_detail()->result;

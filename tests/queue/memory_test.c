@@ -68,14 +68,14 @@ TEST(memory__many_frees_share_a_marker)
 TEST(memory__that_runs_ahead_is_waited_for_where_there_is_no_more)
 {
     bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
-    EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 64 * MIB));
-    for (unsigned n = 0; n < 1000; n++) {
-        void *block = dcmem_raw_allocate(it.manager, 8 * MIB);
+    EXPECT_OK(dcmem_simulated_set_available(it.backend, 0, 16 * MIB));
+    for (unsigned n = 0; n < 100; n++) {
+        void *block = dcmem_raw_allocate(it.manager, 2 * MIB);
         EXPECT(block);
-        work_on(&it, 0, block, 8 * MIB);
+        work_on(&it, 0, block, 2 * MIB);
         EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
     }
-    EXPECT_LE(stats_of(it.manager).reserved_bytes, 64 * MIB);
+    EXPECT_LE(stats_of(it.manager).reserved_bytes, 16 * MIB);
     EXPECT_GE(stats_of(it.manager).queue_waits, 1);
     bench_close(&it);
 }

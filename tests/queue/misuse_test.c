@@ -127,7 +127,7 @@ static void
 call_on_wrong_memory(player *me)
 {
     dcmem_queue *queue = me->ground->it.queues[pick(me, 2)];
-    unsigned char local[64], *addresses[] = {NULL, local, me->ground->theirs, me->block + 8};
+    unsigned char local[64] = {0}, *addresses[] = {NULL, local, me->ground->theirs, me->block + 8};
     static const dcmem_result dues[] = {DCMEM_E_UNKNOWN_ADDRESS, DCMEM_E_UNKNOWN_ADDRESS, DCMEM_E_FOREIGN,
                                         DCMEM_E_INTERIOR};
     uint64_t kind = pick(me, 4);

@@ -90,7 +90,6 @@ TEST(queue__notify_calls_once_when_the_value_has_completed)
         sched_yield();
     EXPECT_EQ(atomic_load(&early.value), value);
     EXPECT_EQ(atomic_load(&early.result), DCMEM_OK);
-    EXPECT_RESULT(dcmem_queue_notify(it.queues[0], 0, hear, &early), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_RESULT(dcmem_queue_notify(it.queues[0], 1, NULL, &early), DCMEM_E_INVALID_ARGUMENT);
     EXPECT_OK(dcmem_raw_free(it.manager, block));
     bench_close(&it);
