@@ -267,11 +267,12 @@ TEST(matrix__leaves_simulated_devices_out_unless_they_are_asked_for)
 
 /* Measures a device with a memory of its own, whose driver is under a fault plan. */
 static void
-expect_matrix_under(const char *plan, int code, const char *part)
+expect_matrix_under(const char *plan, unsigned bytes, int code, const char *part)
 {
-    char environment[128];
+    char environment[128], words[128];
     snprintf(environment, sizeof environment, "DCMEM_LOG=off DCMEM_FAULTS='%s'", plan);
-    expect_run_under(environment, "devices --matrix --backend simulated --device 1 --bytes 4194304 2>&1", code, part);
+    snprintf(words, sizeof words, "devices --matrix --backend simulated --device 1 --bytes %u 2>&1", bytes);
+    expect_run_under(environment, words, code, part);
 }
 
 TEST(matrix__wrong_bytes_are_a_failure_and_no_figure)
@@ -282,28 +283,29 @@ TEST(matrix__wrong_bytes_are_a_failure_and_no_figure)
         for (unsigned j = 0; j < 3; j++) {
             char plan[64];
             snprintf(plan, sizeof plan, "copy:way=%s:%s:for=ever", ways[i], harms[j]);
-            expect_matrix_under(plan, 1, "simulated 1 to simulated 1: wrong bytes");
+            expect_matrix_under(plan, 65536, 1, "simulated 1 to simulated 1: wrong bytes");
             expect_said("failed");
         }
 }
 
 TEST(matrix__a_pair_that_fails_leaves_the_others_their_figures)
 {
-    expect_matrix_under("copy:way=within:nth=1:fail=driver:for=ever", 1, "simulated 1 to simulated 1: copying: ");
+    expect_matrix_under("copy:way=within:nth=1:fail=driver:for=ever", 65536, 1,
+                        "simulated 1 to simulated 1: copying: ");
     EXPECT(!strstr(output, "host to simulated 1"));
     EXPECT_EQ(occurrences("failed"), 2);
 }
 
 TEST(matrix__a_device_that_cannot_be_opened_is_listed_with_the_reason)
 {
-    expect_matrix_under("open:nth=1:fail=permission:for=ever", 1, "simulated 1: not measured");
+    expect_matrix_under("open:nth=1:fail=permission:for=ever", 65536, 1, "simulated 1: not measured");
     expect_said("fault 1 of the plan");
     expect_said("there is no device to measure");
 }
 
-TEST(matrix__copies_are_smaller_where_memory_is_short)
+LONG_TEST(matrix__copies_are_smaller_where_memory_is_short)
 {
-    expect_matrix_under("acquire:size=2MiB..:oom:for=ever", 0, "median of copies of 1.00 MiB");
+    expect_matrix_under("acquire:size=2MiB..:oom:for=ever", 2097152, 0, "median of copies of 1.00 MiB");
     EXPECT_EQ(occurrences("failed"), 0);
 }
 
