@@ -16,13 +16,15 @@
  *      and its number there, as `dcmem devices` lists them. Limits are those of the device, not 16 GB and 32 GB.
  *   4. Test buffers are those of dcmem/testing.h: who calls their factories links with libdcmem-testing, who does not
  *      needs libdcmem alone.
- *   5. The asynchronous forms are not here: they wait for queues to be part of the API. */
+ *   5. The asynchronous forms of raw operations stand on a queue (dcmem/queue.h) instead of the manager, and write the
+ *      value that it reaches when they are done. */
 #ifndef DCMEM_LEGACY_H
 #define DCMEM_LEGACY_H
 
 #include <dcmem/base.h>
 #include <dcmem/manager.h>
 #include <dcmem/memory.h>
+#include <dcmem/queue.h>
 #include <dcmem/result.h>
 #include <dcmem/testing.h>
 
@@ -157,6 +159,48 @@ dcmem_copy_device_to_device(dcmem_manager *manager, dcmem_device_memory source, 
                             uint64_t bytes)
 {
     return dcmem_raw_copy(manager, destination.handle, source.handle, bytes);
+}
+
+/* ---- The same as work of a queue: they return at once ---- */
+
+/* `manager.MemsetDeviceAsync(memory, value, bytes)`. `out_value` may be NULL.
+ * Threads and errors: as dcmem_raw_set_on(). */
+DCMEM_LEGACY("dcmem_raw_set_on(out_value, queue, memory.handle, value, bytes)")
+static inline dcmem_result
+dcmem_memset_device_async(uint64_t *out_value, dcmem_queue *queue, dcmem_device_memory memory, uint8_t value,
+                          uint64_t bytes)
+{
+    return dcmem_raw_set_on(out_value, queue, memory.handle, value, bytes);
+}
+
+/* `manager.CopyHostToDeviceAsync(host, memory, bytes)`: the source comes first. `out_value` may be NULL.
+ * Threads and errors: as dcmem_raw_write_on(). */
+DCMEM_LEGACY("dcmem_raw_write_on(out_value, queue, memory.handle, host, bytes)")
+static inline dcmem_result
+dcmem_copy_host_to_device_async(uint64_t *out_value, dcmem_queue *queue, const void *host, dcmem_device_memory memory,
+                                uint64_t bytes)
+{
+    return dcmem_raw_write_on(out_value, queue, memory.handle, host, bytes);
+}
+
+/* `manager.CopyDeviceToHostAsync(memory, host, bytes)`: the source comes first. `out_value` may be NULL.
+ * Threads and errors: as dcmem_raw_read_on(). */
+DCMEM_LEGACY("dcmem_raw_read_on(out_value, queue, host, memory.handle, bytes)")
+static inline dcmem_result
+dcmem_copy_device_to_host_async(uint64_t *out_value, dcmem_queue *queue, dcmem_device_memory memory, void *host,
+                                uint64_t bytes)
+{
+    return dcmem_raw_read_on(out_value, queue, host, memory.handle, bytes);
+}
+
+/* `manager.CopyDeviceToDeviceAsync(source, destination, bytes)`: the source comes first. `out_value` may be NULL.
+ * Threads and errors: as dcmem_raw_copy_on(). */
+DCMEM_LEGACY("dcmem_raw_copy_on(out_value, queue, destination.handle, source.handle, bytes)")
+static inline dcmem_result
+dcmem_copy_device_to_device_async(uint64_t *out_value, dcmem_queue *queue, dcmem_device_memory source,
+                                  dcmem_device_memory destination, uint64_t bytes)
+{
+    return dcmem_raw_copy_on(out_value, queue, destination.handle, source.handle, bytes);
 }
 
 /* ---- Test buffers ---- */

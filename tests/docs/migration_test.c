@@ -43,10 +43,14 @@ after_cuda_malloc(const char *backend, const float *input, float *output, size_t
     return 0;
 }
 
-/* What a program with a stream of its own has. */
+/* A kernel on a queue: it comes after what is there already. */
 static void
-stream_synchronize(void)
+double_on(dcmem_queue *queue, float *numbers, size_t count)
 {
+    uint64_t value;
+    EXPECT_OK(dcmem_queue_mark(&value, queue));
+    EXPECT_OK(dcmem_queue_wait(queue, value, UINT64_MAX));
+    double_at(numbers, count);
 }
 
 static int
@@ -55,17 +59,19 @@ after_cuda_malloc_async(const char *backend, const float *input, float *output, 
     size_t bytes = count * sizeof *input;
     /* show: cudaMallocAsync */
     dcmem_manager *manager;
-    dcmem_buffer *numbers;
-    dcmem_access access;
+    dcmem_queue *queue;
+    uint64_t done;
     dcmem_manager_options options = {.size = sizeof options, .backend = backend, .device = 0};
-    TRY(dcmem_manager_create(&manager, &options)) /* once a program and device */
-    TRY(dcmem_buffer_create_from(&numbers, manager, input, bytes, NULL))
-    TRY(dcmem_access_begin(&access, dcmem_view_whole(numbers), DCMEM_SIDE_DEVICE, DCMEM_ACCESS_UPDATE, 0))
-    double_at((float *)(uintptr_t)access.native.address, count);
-    stream_synchronize(); /* until there are queues: an access ends when its work is done */
-    TRY(dcmem_access_end(&access))
-    TRY(dcmem_buffer_copy_out(output, dcmem_view_whole(numbers), 0))
-    TRY(dcmem_buffer_destroy(numbers))
+    TRY(dcmem_manager_create(&manager, &options))  /* once a program and device */
+    TRY(dcmem_queue_create(&queue, manager, NULL)) /* instead of NULL: a stream of your own */
+    float *numbers = dcmem_raw_allocate_on(queue, bytes);
+    TRY(!numbers)
+    TRY(dcmem_raw_write_on(NULL, queue, numbers, input, bytes))
+    double_on(queue, numbers, count);
+    TRY(dcmem_raw_read_on(&done, queue, output, numbers, bytes))
+    TRY(dcmem_raw_free_on(queue, numbers))
+    TRY(dcmem_queue_wait(queue, done, UINT64_MAX))
+    TRY(dcmem_queue_destroy(queue))
     TRY(dcmem_manager_destroy(manager))
     /* end */
     return 0;

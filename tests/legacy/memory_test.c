@@ -250,6 +250,90 @@ TEST(legacy_memory__without_a_place_for_the_handle_allocates_nothing)
     EXPECT_OK(dcmem_manager_destroy(manager));
 }
 
+/* ---- As work of a queue ---- */
+
+/* What happened late, by either vocabulary, and what refused. */
+typedef struct lateness {
+    unsigned char early, middle[BYTES], end[BYTES];
+    uint64_t values[4];
+    dcmem_result refused[4];
+} lateness;
+
+typedef struct site {
+    dcmem_manager *manager;
+    dcmem_queue *queue;
+    dcmem_device_memory a, b;
+    unsigned char in[BYTES];
+} site;
+
+static void
+say_formerly(lateness *seen, site *at)
+{
+    EXPECT_OK(dcmem_copy_host_to_device_async(&seen->values[0], at->queue, at->in, at->a, BYTES));
+    EXPECT_OK(dcmem_copy_device_to_device_async(&seen->values[1], at->queue, at->a, at->b, BYTES));
+    EXPECT_OK(dcmem_memset_device_async(&seen->values[2], at->queue, at->b, 9, 1));
+    EXPECT_OK(dcmem_copy_device_to_host_async(&seen->values[3], at->queue, at->b, seen->end, BYTES));
+    seen->refused[0] = dcmem_copy_host_to_device_async(NULL, at->queue, at->in, at->a, 1ull << 40);
+    seen->refused[1] = dcmem_copy_device_to_device_async(NULL, NULL, at->a, at->b, 1);
+    seen->refused[2] = dcmem_memset_device_async(NULL, at->queue, (dcmem_device_memory){NULL, 0}, 1, 1);
+    seen->refused[3] = dcmem_copy_device_to_host_async(NULL, at->queue, at->b, NULL, 1);
+}
+
+static void
+say_now(lateness *seen, site *at)
+{
+    EXPECT_OK(dcmem_raw_write_on(&seen->values[0], at->queue, at->a.handle, at->in, BYTES));
+    EXPECT_OK(dcmem_raw_copy_on(&seen->values[1], at->queue, at->b.handle, at->a.handle, BYTES));
+    EXPECT_OK(dcmem_raw_set_on(&seen->values[2], at->queue, at->b.handle, 9, 1));
+    EXPECT_OK(dcmem_raw_read_on(&seen->values[3], at->queue, seen->end, at->b.handle, BYTES));
+    seen->refused[0] = dcmem_raw_write_on(NULL, at->queue, at->a.handle, at->in, 1ull << 40);
+    seen->refused[1] = dcmem_raw_copy_on(NULL, NULL, at->b.handle, at->a.handle, 1);
+    seen->refused[2] = dcmem_raw_set_on(NULL, at->queue, NULL, 1, 1);
+    seen->refused[3] = dcmem_raw_read_on(NULL, at->queue, NULL, at->b.handle, 1);
+}
+
+static void
+work_late(lateness *seen, void (*say)(lateness *seen, site *at))
+{
+    dcmem_simulated_profile profile = dcmem_simulated_profile_of(DCMEM_SIMULATED_DEVICE_DISCRETE);
+    dcmem_backend *backend;
+    site at;
+    memset(at.in, 3, sizeof at.in);
+    memset(seen, 0, sizeof *seen);
+    EXPECT_OK(dcmem_simulated_create(&backend, &profile, 1));
+    dcmem_manager_options options = {.size = sizeof options, .driver = backend};
+    EXPECT_OK(dcmem_manager_create(&at.manager, &options));
+    EXPECT_OK(dcmem_queue_create(&at.queue, at.manager, NULL));
+    at.a = (dcmem_device_memory){dcmem_raw_allocate(at.manager, BYTES), BYTES};
+    at.b = (dcmem_device_memory){dcmem_raw_allocate(at.manager, BYTES), BYTES};
+    say(seen, &at);
+    seen->early = seen->end[1];
+    EXPECT_OK(dcmem_queue_wait(at.queue, seen->values[3], UINT64_MAX));
+    EXPECT_OK(dcmem_raw_read(at.manager, seen->middle, at.a.handle, BYTES));
+    EXPECT_OK(dcmem_raw_free(at.manager, at.a.handle));
+    EXPECT_OK(dcmem_raw_free(at.manager, at.b.handle));
+    EXPECT_OK(dcmem_queue_destroy(at.queue));
+    EXPECT_OK(dcmem_manager_destroy(at.manager));
+    EXPECT_OK(dcmem_simulated_destroy(backend));
+}
+
+TEST(legacy_memory__does_late_what_the_new_calls_do_late)
+{
+    lateness former, now;
+    work_late(&former, say_formerly);
+    work_late(&now, say_now);
+    EXPECT_EQ(former.early, 0);
+    EXPECT_EQ(former.end[0], 9);
+    EXPECT_EQ(former.end[1], 3);
+    EXPECT(former.early == now.early && memcmp(former.middle, now.middle, BYTES) == 0);
+    EXPECT(memcmp(former.end, now.end, BYTES) == 0);
+    for (unsigned i = 0; i < 4; i++) {
+        EXPECT_EQ(former.values[i], now.values[i]);
+        EXPECT_EQ(former.refused[i], now.refused[i]);
+        EXPECT(former.refused[i] != DCMEM_OK);
+    }
+}
+
 /* ---- Swept: each driver call fails once ---- */
 
 static dcmem_result
