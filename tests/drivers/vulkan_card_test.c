@@ -44,15 +44,21 @@ TEST(library__one_that_lacks_a_function_is_too_old)
     expect_unavailable("libc.so.6 has no vkEnumerateInstanceVersion");
 }
 
+static void
+expect_code(VkResult code, const char *name, dcmem_result result)
+{
+    EXPECT(strcmp(dcmi_vk_code_name(code), name) == 0);
+    EXPECT_EQ(dcmi_vk_result_of(code), result);
+    EXPECT_RESULT(dcmi_vk_fail(code, "%d things", 3), result);
+    EXPECT_DETAIL("3 things: ");
+    EXPECT_DETAIL(name);
+    EXPECT_EQ(dcmem_last_detail()->driver_code, code);
+    EXPECT(strcmp(dcmem_last_detail()->driver, "vulkan") == 0);
+}
+
 TEST(library__codes_have_names_and_meanings)
 {
-#define DCMEM_X(name, number, result)                                                                                  \
-    EXPECT(strcmp(dcmi_vk_code_name(name), #name) == 0);                                                               \
-    EXPECT_EQ(dcmi_vk_result_of(name), result);                                                                        \
-    EXPECT_RESULT(dcmi_vk_fail(name, "%d things", 3), result);                                                         \
-    EXPECT_DETAIL("3 things: " #name);                                                                                 \
-    EXPECT_EQ(dcmem_last_detail()->driver_code, number);                                                               \
-    EXPECT(strcmp(dcmem_last_detail()->driver, "vulkan") == 0);
+#define DCMEM_X(name, number, result) expect_code(number, #name, result);
     DCMI_VK_CODES(DCMEM_X)
 #undef DCMEM_X
     EXPECT_RESULT(dcmi_vk_fail(-9999, "it"), DCMEM_E_DRIVER);

@@ -296,7 +296,7 @@ vkEnumerateDeviceExtensionProperties(VkPhysicalDevice physical, const char *laye
     require(physical && !layer);
     for (; state.shape.extensions[i]; i++)
         if (extensions && i < *in_count)
-            strcpy(extensions[i].extensionName, state.shape.extensions[i]);
+            memcpy(extensions[i].extensionName, state.shape.extensions[i], strlen(state.shape.extensions[i]) + 1);
     *in_count = i;
     return VK_SUCCESS;
 }

@@ -83,7 +83,7 @@ static int sockets[2];
 static int
 import_and_change(void)
 {
-    void *device;
+    void *device = NULL;
     uint32_t count;
     char found[8], byte = 0;
     dcmem_extent extent;
@@ -107,7 +107,7 @@ import_and_change(void)
 
 TEST(vulkan__two_processes_see_one_memory)
 {
-    void *device;
+    void *device = NULL;
     uint32_t count;
     char found[16] = {0}, byte;
     dcmem_extent extent;

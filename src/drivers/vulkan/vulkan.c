@@ -198,7 +198,7 @@ static void
 describe_heaps(dcmem_device_info *info, const dcmi_vk_device *device)
 {
     static const dcmem_kind kinds[] = {DCMEM_KIND_DEVICE, DCMEM_KIND_HOST_VISIBLE, DCMEM_KIND_PINNED};
-    uint32_t seen[3];
+    uint32_t seen[3] = {0};
     uint64_t host_total = dcmi_os_memory_total(), host_free = dcmi_min(dcmi_os_memory_available(), host_total);
     for (int i = 0; i < 3; i++) {
         uint32_t heap = heap_of(device, kinds[i]), at = 0;
