@@ -21,6 +21,13 @@ extern bool (*dcmi_os_fault)(const char *what);
 /* Forgets the contents of whole pages inside the range: they read as zero and cost nothing. */
 void dcmi_os_forget(void *address, uint64_t bytes);
 
+/* Whether vendors' libraries may be opened: not by a build of which every part must be instrumented. */
+#ifdef DCMI_NO_VENDORS
+#define DCMI_HAS_VENDORS false
+#else
+#define DCMI_HAS_VENDORS true
+#endif
+
 /* Monotonic time. */
 uint64_t dcmi_os_now_ns(void);
 

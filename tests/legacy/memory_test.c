@@ -118,6 +118,20 @@ tell(story body, const vocabulary *say, uint32_t flags)
     return seen;
 }
 
+/* Whether two messages say the same, wherever the memory is that they speak of. */
+static bool
+is_same_but_for_addresses(const char *a, const char *b)
+{
+    while (*a && *b) {
+        bool is_address = strncmp(a, "0x", 2) == 0 && strncmp(b, "0x", 2) == 0;
+        a += is_address ? 2 + strspn(a + 2, "0123456789abcdef") : 1;
+        b += is_address ? 2 + strspn(b + 2, "0123456789abcdef") : 1;
+        if (!is_address && a[-1] != b[-1])
+            return false;
+    }
+    return *a == *b;
+}
+
 static void
 expect_same(story body)
 {
@@ -128,7 +142,7 @@ expect_same(story body)
         EXPECT_EQ(then->calls, now->calls);
         for (int call = 0; call < now->calls; call++) {
             EXPECT_EQ(then->results[call], now->results[call]);
-            EXPECT_EQ(strcmp(then->messages[call], now->messages[call]), 0);
+            EXPECT(is_same_but_for_addresses(then->messages[call], now->messages[call]));
         }
         EXPECT_EQ(memcmp(then->bytes, now->bytes, sizeof now->bytes), 0);
         EXPECT_EQ(memcmp(then->driver, now->driver, sizeof now->driver), 0);

@@ -1,6 +1,8 @@
 /* library.c: opens the loader and finds its functions. */
 #include "drivers/opencl/library.h"
 
+#include "base/os.h"
+
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +50,8 @@ fill(dcmi_cl_table *table, void *library)
 dcmem_result
 dcmi_cl_library_open(void)
 {
+    if (!DCMI_HAS_VENDORS)
+        return dcmi_fail(DCMEM_E_UNAVAILABLE, "this build is instrumented, %s is not", dcmi_cl_library_name);
     void *library = dlopen(dcmi_cl_library_name, RTLD_NOW | RTLD_LOCAL);
     if (!library)
         return dcmi_fail(DCMEM_E_UNAVAILABLE, "%s; install an OpenCL loader and a driver", dlerror());

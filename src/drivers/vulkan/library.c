@@ -1,6 +1,8 @@
 /* library.c: opens the loader and finds its functions. */
 #include "drivers/vulkan/library.h"
 
+#include "base/os.h"
+
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,6 +45,8 @@ fill(dcmi_vk_table *table, void *library)
 dcmem_result
 dcmi_vk_library_open(void)
 {
+    if (!DCMI_HAS_VENDORS)
+        return dcmi_fail(DCMEM_E_UNAVAILABLE, "this build is instrumented, %s is not", dcmi_vk_library_name);
     void *library = dlopen(dcmi_vk_library_name, RTLD_NOW | RTLD_LOCAL);
     if (!library)
         return dcmi_fail(DCMEM_E_UNAVAILABLE, "%s; install a Vulkan loader and a driver", dlerror());
