@@ -31,13 +31,13 @@ static uint64_t
 run(dcmem_manager *manager, const dcmem_backend *device, unsigned queue_count)
 {
     static unsigned char in[TILES][TILE_BYTES], out[TILES][TILE_BYTES];
-    dcmem_queue *queues[2];
+    dcmem_queue *queues[2] = {NULL, NULL};
     uint64_t begin, end, value;
     for (unsigned i = 0; i < queue_count; i++)
         DO(dcmem_queue_create(&queues[i], manager, NULL));
     DO(dcmem_simulated_now(&begin, device));
     for (unsigned tile = 0; tile < TILES; tile++) {
-        dcmem_queue *queue = queues[tile % queue_count];
+        dcmem_queue *queue = queues[queue_count == 2 ? tile % 2 : 0];
         dcmem_buffer *source, *target;
         memset(in[tile], (int)tile + 1, TILE_BYTES);
         DO(dcmem_buffer_create(&source, manager, TILE_BYTES, NULL));

@@ -98,7 +98,9 @@ dcmem_result
 dcmem_buffer_copy_on(uint64_t *out_value, dcmem_queue *handle, dcmem_view to, dcmem_view from)
 {
     dcmi_queue *queue = dcmi_queue_resolve(handle);
-    dcmem_result result = queue ? dcmi_transfer_check(to, from) : dcmem_last_detail()->result;
+    if (!queue)
+        return dcmem_last_detail()->result;
+    dcmem_result result = dcmi_transfer_check(to, from);
     if (!result)
         result = check_manager(queue, to);
     if (!result)
@@ -140,7 +142,9 @@ static dcmem_result
 copy_host(uint64_t *out_value, dcmem_queue *handle, dcmem_view view, void *host, bool is_in)
 {
     dcmi_queue *queue = dcmi_queue_resolve(handle);
-    dcmem_result result = queue ? check_manager(queue, view) : dcmem_last_detail()->result;
+    if (!queue)
+        return dcmem_last_detail()->result;
+    dcmem_result result = check_manager(queue, view);
     if (!result)
         result = dcmi_gate_ask_view(is_in ? DCMEM_GATE_write : DCMEM_GATE_read, view);
     if (result)
@@ -187,7 +191,9 @@ dcmem_buffer_fill_on(uint64_t *out_value, dcmem_queue *handle, dcmem_view view, 
 {
     DCMI_REQUIRE(pattern && dcmi_is_power_of_two(pattern_bytes) && pattern_bytes <= 16);
     dcmi_queue *queue = dcmi_queue_resolve(handle);
-    dcmem_result result = queue ? check_manager(queue, view) : dcmem_last_detail()->result;
+    if (!queue)
+        return dcmem_last_detail()->result;
+    dcmem_result result = check_manager(queue, view);
     if (!result && (view.bytes % pattern_bytes || view.offset % pattern_bytes))
         result = dcmi_fail(DCMEM_E_MISALIGNED, "%llu bytes from %llu are no whole number of patterns of %u",
                            (unsigned long long)view.bytes, (unsigned long long)view.offset, pattern_bytes);

@@ -61,9 +61,10 @@ dcmem_result
 dcmem_raw_set_on(uint64_t *out_value, dcmem_queue *handle, void *address, int value, uint64_t bytes)
 {
     dcmi_queue *queue = dcmi_queue_resolve(handle);
+    if (!queue)
+        return dcmem_last_detail()->result;
     dcmi_range to;
-    dcmem_result result =
-        queue ? dcmi_range_find(&to, queue->root, address, bytes, "address") : dcmem_last_detail()->result;
+    dcmem_result result = dcmi_range_find(&to, queue->root, address, bytes, "address");
     if (!result)
         result = ask(queue, DCMEM_GATE_raw_set, address, bytes);
     if (result)
@@ -97,8 +98,10 @@ dcmem_result
 dcmem_raw_copy_on(uint64_t *out_value, dcmem_queue *handle, void *to, const void *from, uint64_t bytes)
 {
     dcmi_queue *queue = dcmi_queue_resolve(handle);
+    if (!queue)
+        return dcmem_last_detail()->result;
     dcmi_range target, source;
-    dcmem_result result = queue ? dcmi_range_find(&target, queue->root, to, bytes, "to") : dcmem_last_detail()->result;
+    dcmem_result result = dcmi_range_find(&target, queue->root, to, bytes, "to");
     if (!result)
         result = dcmi_range_find(&source, queue->root, from, bytes, "from");
     if (!result)
@@ -116,8 +119,10 @@ dcmem_raw_write_on(uint64_t *out_value, dcmem_queue *handle, void *to, const voi
 {
     DCMI_REQUIRE(host || bytes == 0);
     dcmi_queue *queue = dcmi_queue_resolve(handle);
+    if (!queue)
+        return dcmem_last_detail()->result;
     dcmi_range target;
-    dcmem_result result = queue ? dcmi_range_find(&target, queue->root, to, bytes, "to") : dcmem_last_detail()->result;
+    dcmem_result result = dcmi_range_find(&target, queue->root, to, bytes, "to");
     if (!result)
         result = ask(queue, DCMEM_GATE_raw_write, to, bytes);
     if (result)
@@ -131,9 +136,10 @@ dcmem_raw_read_on(uint64_t *out_value, dcmem_queue *handle, void *host, const vo
 {
     DCMI_REQUIRE(host || bytes == 0);
     dcmi_queue *queue = dcmi_queue_resolve(handle);
+    if (!queue)
+        return dcmem_last_detail()->result;
     dcmi_range source;
-    dcmem_result result =
-        queue ? dcmi_range_find(&source, queue->root, from, bytes, "from") : dcmem_last_detail()->result;
+    dcmem_result result = dcmi_range_find(&source, queue->root, from, bytes, "from");
     if (!result)
         result = ask(queue, DCMEM_GATE_raw_read, from, bytes);
     if (result)
