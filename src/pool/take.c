@@ -22,7 +22,7 @@
  * so once in RECYCLES_APART large blocks, because a driver call costs as much as two hundred of them. */
 #define TIGHT_SHARE      12u
 #define TIGHT_SHARE_MOST 6u
-#define LOOSE_SHARE      8u
+#define LOOSE_SHARE      5u
 #define LOOSE_SHARE_MOST 4u
 #define LEAST_SURPLUS    (1u << 20) /* a pool of a few blocks is not worth it */
 #define RECYCLES_APART   256u
