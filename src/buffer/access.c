@@ -864,12 +864,14 @@ dcmi_access_queue(const dcmem_buffer *buffer, uint64_t ticket, dcmi_use use)
     dcmi_locked locked;
     dcmem_result result = dcmi_slot_lock_still(&locked, buffer);
     if (result)
-        return result;
+        return result; /* COVER: its manager ends meanwhile, which its header forbids */
     dcmi_open *open = find_open(locked.slot, ticket);
+    /* COVER begin: another thread must end the access since its queue was asked for */
     if (!open || open->use.queue != use.queue) {
         dcmi_slot_unlock(&locked, false);
         return dcmi_fail(DCMEM_E_WRONG_STATE, "the access is not open on a queue; was it ended before?");
     }
+    /* COVER end */
     apply_end(locked.slot, open, DCMI_CLOSE_END);
     open->ticket = UINT64_MAX; /* nobody's */
     open->use = use;

@@ -141,16 +141,18 @@ dcmem_manager_create(dcmem_manager **out, const dcmem_manager_options *user_opti
     dcmi_pool_set_guard(dcmi_pool_resolve(manager), guard);
     result = dcmi_faults_guard(manager);
     if (result)
-        goto undo_pool;
+        goto undo_pool; /* COVER: the kit must fail to stand before a manager that was just made */
 
     *out = manager;
     return DCMEM_OK;
 
+    /* COVER begin: as above */
 undo_pool:;
     dcmem_detail cause = dcmi_detail_save();
     (void)dcmem_manager_destroy(manager);
     dcmi_detail_restore(&cause);
     return result;
+    /* COVER end */
 undo_open:
     dcmi_device_close(device);
 undo_device:

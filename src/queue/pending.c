@@ -237,12 +237,14 @@ dcmi_pending_drain(uint64_t *blocks, dcmi_queue *queue, bool is_end)
     dcmem_detail told = {0};
     for (uint32_t index; (index = take_oldest(queue)); ++*blocks) {
         dcmem_result of_work = DCMEM_OK, result = dcmi_pending_wait(&records[index], &of_work);
+        /* COVER begin: a driver must refuse to wait, twice, while blocks are pending */
         if (result && !is_end) {
             dcmi_lock_take(&queue->lock);
             link_oldest(queue, index);
             dcmi_lock_drop(&queue->lock);
             return result;
         }
+        /* COVER end */
         result = result ? result : of_work;
         if (result && !failed) {
             failed = result;

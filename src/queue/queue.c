@@ -270,7 +270,7 @@ dcmi_use_mark(dcmi_use use)
 {
     dcmi_queue *queue = borrow(use);
     if (!queue)
-        return DCMEM_OK;
+        return DCMEM_OK; /* COVER: the queue must end in that very moment */
     uint64_t value;
     dcmem_result result = value_for(&value, queue, use);
     give_back(queue);

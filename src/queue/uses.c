@@ -192,7 +192,7 @@ dcmi_uses_add(dcmi_queue *queue, uint64_t address)
         dcmi_use_renew(&renewed);
         result = dcmi_use_wait(renewed, UINT64_MAX, NULL);
         if (result)
-            return result;
+            return result; /* COVER: a driver must refuse to wait for the fifth queue of a block */
         forget_use(queue->root, address, full);
     }
     return result;

@@ -198,3 +198,56 @@ TEST(buffer__of_another_manager_is_refused_on_a_queue)
     bench_close(&it);
     bench_close(&other);
 }
+
+TEST(buffer__that_is_pinned_is_not_destroyed_on_a_queue)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    dcmem_buffer *buffer = buffer_of(&it, 4096);
+    EXPECT_OK(dcmem_buffer_pin(NULL, buffer));
+    EXPECT_RESULT(dcmem_buffer_destroy_on(buffer, it.queues[0]), DCMEM_E_BUSY);
+    EXPECT_OK(dcmem_buffer_unpin(buffer));
+    EXPECT_OK(dcmem_buffer_destroy_on(buffer, it.queues[0]));
+    bench_close(&it);
+}
+
+TEST(buffer__that_was_never_written_is_not_copied_on_a_queue)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    dcmem_buffer *one = buffer_of(&it, 4096), *two = buffer_of(&it, 4096);
+    dcmem_view to = dcmem_view_whole(two), from = dcmem_view_whole(one);
+    EXPECT_RESULT(dcmem_buffer_copy_on(NULL, it.queues[0], to, from), DCMEM_E_UNWRITTEN);
+    EXPECT_OK(dcmem_buffer_destroy(one));
+    EXPECT_OK(dcmem_buffer_destroy(two));
+    bench_close(&it);
+}
+
+TEST(buffer__access_on_a_queue_of_a_buffer_that_is_gone_is_refused)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    dcmem_buffer *buffer = buffer_of(&it, 4096);
+    dcmem_access access;
+    EXPECT_OK(dcmem_access_begin_on(&access, dcmem_view_whole(buffer), DCMEM_ACCESS_WRITE, it.queues[0], 0));
+    EXPECT_OK(dcmem_access_end_on(&access));
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_RESULT(dcmem_access_end_on(&access), DCMEM_E_STALE_BUFFER);
+    bench_close(&it);
+}
+
+TEST(buffer__whose_access_is_ended_after_its_queue_failed_is_not_trusted)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    dcmem_buffer *buffer = buffer_of(&it, 4096), *other = buffer_of(&it, MIB);
+    dcmem_access access;
+    unsigned char out[4096];
+    EXPECT_OK(dcmem_access_begin_on(&access, dcmem_view_whole(buffer), DCMEM_ACCESS_WRITE, it.queues[0], 0));
+    EXPECT_OK(dcmem_buffer_fill_on(NULL, it.queues[0], dcmem_view_whole(other), "\x01", 1));
+    EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, true));
+    EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, false));
+    EXPECT_OK(dcmem_access_end(&access));
+    EXPECT_RESULT(dcmem_buffer_copy_out(out, dcmem_view_whole(buffer), 0), DCMEM_E_UNWRITTEN);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_OK(dcmem_buffer_destroy(other));
+    EXPECT(dcmem_queue_destroy(it.queues[0]) != DCMEM_OK);
+    it.queues[0] = NULL;
+    bench_close(&it);
+}

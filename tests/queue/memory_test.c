@@ -131,3 +131,37 @@ TEST(memory__freed_on_a_queue_cannot_be_freed_again)
     bench_close(&it);
     bench_close(&other);
 }
+
+TEST(memory__of_many_sizes_is_found_again_by_its_own)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    void *blocks[200];
+    for (unsigned i = 0; i < 200; i++)
+        EXPECT(blocks[i] = dcmem_raw_allocate(it.manager, 64 + 64 * i));
+    for (unsigned i = 0; i < 200; i++)
+        EXPECT_OK(dcmem_raw_free_on(it.queues[0], blocks[i]));
+    for (unsigned i = 0; i < 200; i++)
+        EXPECT(blocks[i] = dcmem_raw_allocate_on(it.queues[0], 64 + 64 * i));
+    EXPECT_GE(stats_of(it.manager).queue_reuses, 10);
+    for (unsigned i = 0; i < 200; i++)
+        EXPECT_OK(dcmem_raw_free(it.manager, blocks[i]));
+    bench_close(&it);
+}
+
+TEST(memory__of_many_blocks_that_a_queue_uses_each_is_known)
+{
+    enum { BLOCKS = 9000 };
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_CPU, 1);
+    void **blocks = calloc(BLOCKS, sizeof *blocks);
+    EXPECT(blocks);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        EXPECT(blocks[i] = dcmem_raw_allocate(it.manager, 64));
+        EXPECT_OK(dcmem_raw_use_on(it.queues[0], blocks[i]));
+    }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        EXPECT_OK(dcmem_raw_use_on(it.queues[0], blocks[i]));
+    for (unsigned i = 0; i < BLOCKS; i++)
+        EXPECT_OK(dcmem_raw_free(it.manager, blocks[i]));
+    free(blocks);
+    bench_close(&it);
+}
