@@ -438,7 +438,8 @@ copy_range(const attempt *try, uint64_t offset, uint64_t bytes)
     dcmem_result result = dcmi_side_site(&to, slot, try->side, offset);
     if (!result)
         result = dcmi_side_site(&from, slot, other, offset);
-    return result ? result : dcmi_carry(&to, &from, bytes, slot->tag, NULL);
+    dcmi_errand errand = {.tag = slot->tag};
+    return result ? result : dcmi_carry(&to, &from, bytes, &errand);
 }
 
 static dcmem_result

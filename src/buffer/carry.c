@@ -102,18 +102,25 @@ copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64
 /* ---- Copies ---- */
 
 static dcmem_result
-copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, uint64_t bytes, dcmem_tag tag,
-            bool *has_begun)
+arrived(const dcmi_errand *errand, uint64_t bytes)
+{
+    return errand->watch ? errand->watch->step(errand->watch, bytes) : DCMEM_OK;
+}
+
+static dcmem_result
+copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, uint64_t bytes, dcmi_errand *errand)
 {
     for (uint64_t done = 0; done < bytes; done += STAGE_BYTES) {
         uint64_t chunk = dcmi_min(bytes - done, STAGE_BYTES);
         dcmi_site chunk_from = dcmi_site_at(from, done);
         dcmi_site chunk_to = dcmi_site_at(to, done);
-        dcmem_result result = copy_counted(from->pool, stage, &chunk_from, chunk, tag);
+        dcmem_result result = copy_counted(from->pool, stage, &chunk_from, chunk, errand->tag);
         if (result)
             return result;
-        *has_begun = true;
-        result = copy_counted(to->pool, &chunk_to, stage, chunk, tag);
+        errand->has_begun = true;
+        result = copy_counted(to->pool, &chunk_to, stage, chunk, errand->tag);
+        if (!result)
+            result = arrived(errand, chunk);
         if (result)
             return result;
     }
@@ -121,7 +128,7 @@ copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, 
 }
 
 static dcmem_result
-copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
+copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
     dcmi_pool *host;
     dcmem_result result = dcmi_pool_of_kind(&host, dcmi_pool_root(to->pool), DCMEM_KIND_HOST);
@@ -136,26 +143,31 @@ copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_ta
     result = dcmi_pool_place(&place, host, address);
     if (!result) {
         dcmi_site stage = dcmi_site_host(place.host);
-        result = copy_chunks(to, from, &stage, bytes, tag, has_begun);
+        result = copy_chunks(to, from, &stage, bytes, errand);
     }
     dcmem_result given = dcmi_pool_give(host, address, DCMI_HOLDER_LIBRARY);
     return result ? result : given;
 }
 
-dcmem_result
-dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun)
+/* One driver call for all of it. */
+static dcmem_result
+copy_whole(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
-    bool ignored;
-    has_begun = has_begun ? has_begun : &ignored;
+    errand->has_begun = true;
+    dcmem_result result = copy_counted(pool, to, from, bytes, errand->tag);
+    return result ? result : arrived(errand, bytes);
+}
+
+dcmem_result
+dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
+{
     switch (dcmi_route_choose(device_of(to), to->place.host, device_of(from), from->place.host)) {
     case DCMI_ROUTE_TO:
-        *has_begun = true;
-        return copy_counted(to->pool, to, from, bytes, tag);
+        return copy_whole(to->pool, to, from, bytes, errand);
     case DCMI_ROUTE_FROM:
-        *has_begun = true;
-        return copy_counted(from->pool, to, from, bytes, tag);
+        return copy_whole(from->pool, to, from, bytes, errand);
     default:
-        return copy_staged(to, from, bytes, tag, has_begun);
+        return copy_staged(to, from, bytes, errand);
     }
 }
 

@@ -30,9 +30,22 @@ dcmi_site dcmi_site_host(const void *host);
 /* The site `bytes` further on. */
 dcmi_site dcmi_site_at(const dcmi_site *site, uint64_t bytes);
 
-/* Copies; the ranges do not overlap. At least one end has a pool; `tag` is whose call it is. *has_begun, if there is
- * one, becomes true when the destination's bytes may have changed, which on failure makes them undefined. */
-dcmem_result dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag, bool *has_begun);
+/* Who looks on while bytes move. `step` is called between pieces with how many have arrived since it was called last,
+ * no lock held; a failure ends the copy there. */
+typedef struct dcmi_watch dcmi_watch;
+struct dcmi_watch {
+    dcmem_result (*step)(dcmi_watch *watch, uint64_t bytes);
+};
+
+/* What a copy does beside moving bytes. */
+typedef struct dcmi_errand {
+    dcmem_tag tag;     /* whose call it is */
+    bool has_begun;    /* out: the destination's bytes may have changed, which on failure makes them undefined */
+    dcmi_watch *watch; /* NULL: nobody looks on */
+} dcmi_errand;
+
+/* Copies; the ranges do not overlap. At least one end has a pool. */
+dcmem_result dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand);
 
 /* Fills with a pattern of 1 to 16 bytes, whose whole number fits; a site of a pool. On failure bytes are undefined. */
 dcmem_result dcmi_carry_fill(const dcmi_site *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes,

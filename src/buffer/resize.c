@@ -81,6 +81,7 @@ move_side(const resizing *of, const dcmi_site *to, dcmem_side side)
 {
     const dcmi_slot *slot = of->locked.slot;
     uint64_t next, end = dcmi_min(of->bytes, dcmi_slot_bytes(slot));
+    dcmi_errand errand = {.tag = slot->tag};
     for (uint64_t offset = 0; offset < end; offset = next) {
         dcmi_state state = dcmi_contents_at(&next, slot, offset);
         next = dcmi_min(next, end);
@@ -89,7 +90,7 @@ move_side(const resizing *of, const dcmi_site *to, dcmem_side side)
         dcmi_site from, at = dcmi_site_at(to, offset);
         dcmem_result result = dcmi_side_site(&from, slot, side, offset);
         if (!result)
-            result = dcmi_carry(&at, &from, next - offset, slot->tag, NULL);
+            result = dcmi_carry(&at, &from, next - offset, &errand);
         if (result)
             return result;
     }

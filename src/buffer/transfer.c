@@ -38,7 +38,7 @@ close_read(const dcmi_grant *grant, dcmem_result result)
 
 /* From wherever each byte is current to `to`. */
 static dcmem_result
-carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, bool *has_begun)
+carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, dcmi_errand *errand)
 {
     uint64_t piece;
     dcmem_result result = DCMEM_OK;
@@ -46,7 +46,7 @@ carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, boo
         dcmi_site site, at = dcmi_site_at(to, offset);
         result = dcmi_access_look(&site, &piece, from, offset, preferred);
         if (!result)
-            result = dcmi_carry(&at, &site, piece, from->tag, has_begun);
+            result = dcmi_carry(&at, &site, piece, errand);
     }
     return result;
 }
@@ -99,9 +99,9 @@ dcmem_buffer_copy(dcmem_view to, dcmem_view from)
         return result;
     result = open_nearest(&target, to, &source);
     if (!result) {
-        bool has_begun = false;
-        result = carry_out(&target.site, &source, target.side, &has_begun);
-        result = close_written(&target, result, has_begun);
+        dcmi_errand errand = {.tag = source.tag};
+        result = carry_out(&target.site, &source, target.side, &errand);
+        result = close_written(&target, result, errand.has_begun);
     }
     return close_read(&source, result);
 }
@@ -117,10 +117,10 @@ dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
         result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
-    bool has_begun = false;
+    dcmi_errand errand = {.tag = target.tag};
     dcmi_site site = dcmi_site_host(from);
-    result = dcmi_carry(&target.site, &site, target.bytes, target.tag, &has_begun);
-    return close_written(&target, result, has_begun);
+    result = dcmi_carry(&target.site, &site, target.bytes, &errand);
+    return close_written(&target, result, errand.has_begun);
 }
 
 dcmem_result
@@ -134,9 +134,9 @@ dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
         result = dcmi_access_open(&source, &look);
     if (result)
         return result;
-    bool has_begun = false;
+    dcmi_errand errand = {.tag = source.tag};
     dcmi_site site = dcmi_site_host(to);
-    result = carry_out(&site, &source, DCMEM_SIDE_HOST, &has_begun);
+    result = carry_out(&site, &source, DCMEM_SIDE_HOST, &errand);
     return close_read(&source, result);
 }
 
