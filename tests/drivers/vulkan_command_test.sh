@@ -44,6 +44,7 @@ need_layer() {
         ! grep -qs VK_LAYER_KHRONOS_validation "$folder"/vulkan/explicit_layer.d/*.json || found=1
     done
     [ -n "$found" ] || skip "the validation layer is not installed"
+    [ "$DCMEM_PRESET" != tsan ] || skip "the validation layer orders its threads unseen by ThreadSanitizer"
 }
 
 # The layer writes what it finds to the standard output.
