@@ -172,8 +172,11 @@ dcmi_maintenance_fork(enum dcmi_fork when)
         pthread_mutex_lock(&lock);
         return;
     }
-    /* The child has no such thread; the next manager starts one. */
-    if (when == DCMI_FORK_CHILD)
-        is_running = false; /* COVER: in the child of a fork, which leaves no counts */
+    /* The child has no such thread; the next manager starts one. The condition still counts the parent's among those
+     * that sleep on it: who wakes them again and again would wait for it for ever. */
+    if (when == DCMI_FORK_CHILD) {
+        is_running = false;
+        wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    }
     pthread_mutex_unlock(&lock);
 }

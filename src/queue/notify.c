@@ -104,13 +104,19 @@ in_parent(void)
 }
 
 /* COVER begin: runs in the child of a fork, which ends by _exit() and leaves no counts */
-/* The child has no such thread, and what was asked for is the parent's. */
+/* The child has no such thread, and what was asked for is the parent's. The condition still counts the thread among
+ * those that sleep on it: who wakes them twice would wait for it for ever. */
 static void
 in_child(void)
 {
+    while (waiting) {
+        notice *parents = waiting;
+        waiting = parents->after;
+        free(parents);
+    }
     is_running = false;
     current = 0;
-    waiting = NULL;
+    changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     pthread_mutex_unlock(&lock);
 }
 /* COVER end */

@@ -486,6 +486,29 @@ TEST(threads__a_fork_beside_the_upkeep_harms_neither_side)
     manager_end(manager);
 }
 
+/* Whoever slept on a condition when the process was forked sleeps in no child, and may not be waited for there. */
+TEST(threads__a_child_wakes_its_own_upkeep_as_often_as_it_likes)
+{
+    dcmem_manager *manager = cpu_manager(&(dcmem_manager_options){.maintenance_interval_ns = 1000000000});
+    usleep(20000); /* The upkeep sleeps by now. */
+    pid_t pid = fork();
+    EXPECT_GE(pid, 0);
+    if (pid == 0) {
+        alarm(20);
+        for (unsigned i = 0; i < 8; i++) {
+            dcmem_manager *own;
+            if (dcmem_manager_create(&own, NULL))
+                child_end(1);
+            usleep(20000);
+        }
+        child_end(0);
+    }
+    int status;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    manager_end(manager);
+}
+
 #endif
 
 /* ---- The upkeep ---- */

@@ -289,3 +289,36 @@ TEST(order__a_child_of_fork_uses_and_ends_the_queues_of_its_own_copy)
     bench_close(&it);
     EXPECT_EQ(atomic_load(&calls), 1);
 }
+
+static bool
+hears(dcmem_queue *queue)
+{
+    _Atomic unsigned calls = 0;
+    if (dcmem_queue_notify(queue, 0, ignore, &calls))
+        return false;
+    while (!atomic_load(&calls))
+        usleep(1000);
+    return true;
+}
+
+/* The thread that calls back slept when the process was forked; in the child it may not be waited for. */
+TEST(order__a_child_of_fork_is_called_back_as_often_as_it_likes)
+{
+    if (test_tool() && strcmp(test_tool(), "ThreadSanitizer") == 0)
+        SKIP("ThreadSanitizer starts no threads in a child of fork");
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    EXPECT(hears(it.queues[0]));
+    usleep(20000);
+    pid_t child = fork();
+    if (child == 0) {
+        bool is_good = true;
+        alarm(20);
+        for (unsigned i = 0; i < 8 && is_good; i++)
+            is_good = hears(it.queues[0]) && usleep(5000) == 0;
+        _exit(is_good ? 0 : 1);
+    }
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    bench_close(&it);
+}
