@@ -45,9 +45,11 @@ static const stand_in_shape processor = {
     .alignment = 64,
     .skew_bytes = 64,
     .has_addresses = true,
+    .has_timelines = true,
 };
 
-/* A graphics processor that shares the host's memory: what is cached is not coherent. */
+/* A graphics processor that shares the host's memory: what is cached is not coherent. Of version 1.1, with what was an
+ * extension then. */
 static inline stand_in_shape
 integrated(void)
 {
@@ -57,7 +59,9 @@ integrated(void)
     shape.types[1] = (VkMemoryType){LOCAL | VISIBLE | CACHED, 0};
     shape.types[2] = (VkMemoryType){LOCAL | 0x20, 0}; /* protected */
     shape.type_count = 3;
+    shape.device_version = VK_MAKE_VERSION(1, 1);
     shape.extensions[1] = "VK_EXT_memory_budget";
+    shape.extensions[2] = "VK_KHR_timeline_semaphore";
     shape.has_addresses = false;
     shape.skew_bytes = 0;
     shape.used_bytes = 16 * MIB;
@@ -65,7 +69,7 @@ integrated(void)
     return shape;
 }
 
-/* A card with memory of its own, a window to it, and queues of several families. */
+/* A card with memory of its own, a window to it, and queues of several families, told of by fences. */
 static inline stand_in_shape
 discrete(void)
 {
@@ -85,6 +89,7 @@ discrete(void)
     shape.extensions[0] = "VK_KHR_external_memory_fd";
     shape.extensions[1] = "VK_EXT_pci_bus_info";
     shape.sharing |= VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
+    shape.has_timelines = false;
     shape.skew_bytes = 0;
     return shape;
 }
@@ -119,7 +124,7 @@ stand_in_use(stand_in_shape shape)
     return get();
 }
 
-/* Fences that were held are reached. */
+/* What was held is reached. */
 static inline void
 stand_in_release(void)
 {
@@ -209,6 +214,7 @@ vulkan_fill(void *device, dcmem_place to, uint64_t bytes, unsigned char byte)
         EXPECT_EQ((library)->live.buffers, 0);                                                                         \
         EXPECT_EQ((library)->live.memories, 0);                                                                        \
         EXPECT_EQ((library)->live.fences, 0);                                                                          \
+        EXPECT_EQ((library)->live.semaphores, 0);                                                                      \
         EXPECT_EQ((library)->live.pools, 0);                                                                           \
         EXPECT_EQ((library)->live.descriptors, 0);                                                                     \
         EXPECT_EQ((library)->live.bytes, 0);                                                                           \

@@ -62,6 +62,7 @@ expect_nothing(void)
     EXPECT_EQ(now.imports, 0);
     EXPECT_EQ(now.buffers, 0);
     EXPECT_EQ(now.fences, 0);
+    EXPECT_EQ(now.semaphores, 0);
     EXPECT_EQ(now.pools, 0);
     EXPECT_EQ(now.devices, 0);
 }
@@ -97,10 +98,13 @@ TEST(account__of_the_driver_s_memory_is_the_budget_s_to_the_byte)
     dcmem_device_info info = {0};
     void *device = device_opened(&info), *queues[3];
     dcmem_extent extent[DCMEM_KIND_COUNT][3];
+    int signals = read_account().semaphores + read_account().fences;
     for (int i = 0; i < 3; i++) {
         EXPECT_OK(vulkan()->queue_open(&queues[i], device, NULL));
         EXPECT_AGREEMENT();
     }
+    /* One semaphore each, or where there are none, as many fences as a queue has places. */
+    EXPECT(read_account().semaphores + read_account().fences == signals * 4);
     for (int kind = 0; kind < DCMEM_KIND_COUNT; kind++)
         for (uint64_t i = 0; i < 3; i++) {
             const dcmem_acquire request = {.bytes = 4096 << 2 * i, .alignment = 4096 << i, .kind = (dcmem_kind)kind};

@@ -1,47 +1,47 @@
-#!/usr/bin/env bash
-# vulkan_command_test: what the program dcmem says of Vulkan, and does with it; and what the validation layer, which
-# sees every call, says of the driver.
-# shellcheck source=../shell.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../shell.sh"
-
-dcmem=$DCMEM_BUILD_DIR/dcmem
-
-need_device() {
-    [ -x "$dcmem" ] || skip "the program was not built"
-    "$dcmem" devices >said
-    ! grep -A1 '^vulkan: not available' said >why || skip "$(tail -1 why)"
+#!/ usr / bin / env bash
+#vulkan_command_test : what the program dcmem says of Vulkan, and does with it; and what the validation layer, which
+#sees every call, says of the driver.
+#shellcheck source =../ shell.sh
+."$(dirname " $
+{
+    BASH_SOURCE[0]
 }
+")/../shell.sh"
 
-test_devices_lists_each_one() {
-    need_device
-    expect_said "vulkan 0: "
-    expect_said "driver               Vulkan "
-}
+    dcmem =
+        $DCMEM_BUILD_DIR / dcmem
 
-test_devices_says_why_there_is_none() {
-    [ -x "$dcmem" ] || skip "the program was not built"
-    VK_ICD_FILENAMES=/nonexistent VK_DRIVER_FILES=/nonexistent "$dcmem" devices >said
-    expect_said "vulkan: not available"
-    # Where the loader is missing, too, that is the reason.
-    grep -A1 "vulkan: not available" said | grep -qE "icd.d|libvulkan"
-}
+                           need_device(){[-x "$dcmem"] ||
+                                         skip "the program was not built"
+                                              "$dcmem" devices > said !grep - A1 '^vulkan: not available' said >
+                                             why ||
+                                         skip "$(tail -1 why)"}
 
-test_replay_runs_a_trace_on_a_device() {
-    need_device
-    "$dcmem" replay --backend vulkan --rounds 1 --quiet "$DCMEM_SOURCE_DIR/traces/ffmpeg_filter.csv.gz" >said
-    expect_said "ffmpeg_filter"
-}
+        test_devices_lists_each_one(){need_device expect_said "vulkan 0: " expect_said "driver               Vulkan "}
 
-test_replay_runs_buffers_on_a_device() {
-    need_device
-    "$dcmem" replay --backend vulkan --rounds 1 --buffers --quiet "$DCMEM_SOURCE_DIR/traces/ffmpeg_filter.csv.gz" >said
-}
+        test_devices_says_why_there_is_none(){[-x "$dcmem"] || skip "the program was not built" VK_ICD_FILENAMES =
+                                                  / nonexistent VK_DRIVER_FILES =
+                                                      / nonexistent "$dcmem" devices >
+                                                          said expect_said "vulkan: not available"
+#Where the loader is missing, too, that is the reason.
+                                                              grep -
+                                                              A1 "vulkan: not available" said |
+                                                      grep - qE "icd.d|libvulkan"}
 
-need_layer() {
+        test_replay_runs_a_trace_on_a_device(){need_device "$dcmem" replay-- backend vulkan-- rounds 1 --quiet
+                                               "$DCMEM_SOURCE_DIR/traces/ffmpeg_filter.csv.gz" > said expect_said
+                                               "ffmpeg_filter"}
+
+        test_replay_runs_buffers_on_a_device(){need_device "$dcmem" replay-- backend vulkan-- rounds 1 --buffers-- quiet
+                                               "$DCMEM_SOURCE_DIR/traces/ffmpeg_filter.csv.gz" > said}
+
+        need_layer()
+{
     local folder found=
     need_device
-    for folder in /usr/share /usr/local/share /etc; do
-        ! grep -qs VK_LAYER_KHRONOS_validation "$folder"/vulkan/explicit_layer.d/*.json || found=1
+    for folder in /usr/share /usr/local/share /etc;
+    do
+    !grep - qs VK_LAYER_KHRONOS_validation "$folder" / vulkan / explicit_layer.d/*.json || found=1
     done
     [ -n "$found" ] || skip "the validation layer is not installed"
 }

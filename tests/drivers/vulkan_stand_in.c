@@ -1,6 +1,6 @@
 /* vulkan_stand_in.c: a small Vulkan that fails on command, counts what is alive, and can be of any shape.
  *
- * Command buffers do their work when they are submitted; when their fences are reached is another matter (see `holds`).
+ * Command buffers do their work when they are submitted; when fences and semaphores are reached is another matter (see `holds`).
  * What breaks a rule of Vulkan's ends the process: a driver that does is wrong. */
 #include "vulkan_stand_in.h"
 
@@ -52,9 +52,20 @@ struct dcmi_vk_buffer_object {
 };
 
 struct dcmi_vk_fence_object {
-    VkFence next; /* of those that are held */
     bool is_pending, is_reached;
 };
+
+struct dcmi_vk_semaphore_object {
+    uint64_t value, pending; /* what it stands at, and what it will */
+};
+
+/* What a submission reaches when it is done. */
+typedef struct goal {
+    struct goal *next; /* of those that are held */
+    VkFence fence;
+    VkSemaphore semaphore;
+    uint64_t value;
+} goal;
 
 typedef struct command {
     VkBuffer from, to; /* no `from`: a fill */
@@ -77,7 +88,7 @@ struct dcmi_vk_command_pool_object {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t reached = PTHREAD_COND_INITIALIZER;
 static struct dcmi_vk_physical_object physicals[STAND_IN_DEVICES] = {{0}, {1}, {2}};
-static VkFence held;
+static goal *held, **held_end = &held;
 static stand_in state;
 
 stand_in *
@@ -241,13 +252,40 @@ vkGetPhysicalDeviceProperties2(VkPhysicalDevice physical, VkPhysicalDeviceProper
         pci->pciBus = 0x17, pci->pciDevice = 2, pci->pciFunction = 1;
 }
 
+static bool
+has_extension(const char *name)
+{
+    uint32_t i = 0;
+    while (state.shape.extensions[i] && strcmp(state.shape.extensions[i], name) != 0)
+        i++;
+    return state.shape.extensions[i];
+}
+
+/* What is part of Vulkan from 1.2 on and was an extension before; a function, if there is one, by its name of the
+ * extension or without. */
+static bool
+is_known(const char *function, const char *extension)
+{
+    size_t length = function ? strlen(function) : 0;
+    if (length > 3 && strcmp(function + length - 3, "KHR") == 0)
+        return has_extension(extension);
+    return state.shape.device_version >= VK_MAKE_VERSION(1, 2) || (!function && has_extension(extension));
+}
+
 void
 vkGetPhysicalDeviceFeatures2(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2 *out)
 {
     VkPhysicalDeviceBufferDeviceAddressFeatures *address =
         wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES);
-    require(physical && address);
-    address->bufferDeviceAddress = state.shape.has_addresses;
+    VkPhysicalDeviceTimelineSemaphoreFeatures *timeline =
+        wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES);
+    require(physical != NULL);
+    require(!address || is_known(NULL, "VK_KHR_buffer_device_address"));
+    require(!timeline || is_known(NULL, "VK_KHR_timeline_semaphore"));
+    if (address)
+        address->bufferDeviceAddress = state.shape.has_addresses;
+    if (timeline)
+        timeline->timelineSemaphore = state.shape.has_timelines;
 }
 
 void
@@ -303,15 +341,6 @@ vkEnumerateDeviceExtensionProperties(VkPhysicalDevice physical, const char *laye
 
 /* ---- Devices ---- */
 
-static bool
-has_extension(const char *name)
-{
-    uint32_t i = 0;
-    while (state.shape.extensions[i] && strcmp(state.shape.extensions[i], name) != 0)
-        i++;
-    return state.shape.extensions[i];
-}
-
 VkResult
 vkCreateDevice(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const void *books, VkDevice *out)
 {
@@ -350,12 +379,16 @@ vkGetDeviceProcAddr(VkDevice device, const char *name)
     void *found = NULL;
     require(device != NULL);
 #define FIND(type, function, parameters)                                                                               \
-    if (strcmp(name, #function) == 0) {                                                                                \
+    if (strcmp(name, #function) == 0 || strcmp(name, #function "KHR") == 0) {                                          \
         type(*known) parameters = function;                                                                            \
         memcpy(&found, &known, sizeof found);                                                                          \
     }
     DCMI_VK_DEVICE_FUNCTIONS(FIND)
 #undef FIND
+    if (strstr(name, "vkGetBufferDeviceAddress") && !is_known(name, "VK_KHR_buffer_device_address"))
+        return NULL;
+    if (strstr(name, "vkWaitSemaphores") && !is_known(name, "VK_KHR_timeline_semaphore"))
+        return NULL;
     return state.shape.lacks && strcmp(name, state.shape.lacks) == 0 ? NULL : found;
 }
 
@@ -713,13 +746,16 @@ run(const command *it)
     tally(&state.fills, 1);
 }
 
-/* ---- Submissions and fences ---- */
+/* ---- Submissions, fences and semaphores ---- */
 
 static void
-reach(VkFence fence)
+reach(const goal *it)
 {
     pthread_mutex_lock(&lock);
-    fence->is_reached = true;
+    if (it->fence)
+        it->fence->is_reached = true;
+    if (it->semaphore)
+        it->semaphore->value = it->value;
     pthread_cond_broadcast(&reached);
     pthread_mutex_unlock(&lock);
 }
@@ -728,40 +764,110 @@ void
 stand_in_end_held(void)
 {
     pthread_mutex_lock(&lock);
-    VkFence first = held;
+    goal *first = held;
     held = NULL;
+    held_end = &held;
     pthread_mutex_unlock(&lock);
     while (first) {
-        VkFence next = first->next;
+        goal *next = first->next;
         reach(first);
+        free(first);
         first = next;
     }
+}
+
+/* A goal that is reached when those before it are. */
+static void
+hold(goal it)
+{
+    goal *last = new_zeroed(sizeof *last);
+    *last = it;
+    *held_end = last;
+    held_end = &last->next;
+}
+
+static void
+run_all(const VkSubmitInfo *info)
+{
+    require(info->commandBufferCount <= 1 && info->waitSemaphoreCount == 0 && info->signalSemaphoreCount <= 1);
+    if (info->commandBufferCount == 0)
+        return;
+    const struct dcmi_vk_command_buffer_object *commands = info->pCommandBuffers[0];
+    require(!commands->is_recording);
+    for (uint32_t i = 0; i < commands->count; i++)
+        run(&commands->commands[i]);
+}
+
+/* What a submission is to reach, which then is under way. */
+static goal
+goal_of(const VkSubmitInfo *info, VkFence fence)
+{
+    goal it = {.fence = fence};
+    const VkTimelineSemaphoreSubmitInfo *values = chained(info, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
+    require(fence || info->signalSemaphoreCount);
+    if (fence) {
+        require(!fence->is_pending && !fence->is_reached);
+        fence->is_pending = true;
+    }
+    if (info->signalSemaphoreCount) {
+        require(values && values->signalSemaphoreValueCount == 1);
+        it.semaphore = info->pSignalSemaphores[0];
+        it.value = values->pSignalSemaphoreValues[0];
+        require(it.value > it.semaphore->pending);
+        it.semaphore->pending = it.value;
+    }
+    return it;
 }
 
 VkResult
 vkQueueSubmit(VkQueue queue, uint32_t info_count, const VkSubmitInfo *infos, VkFence fence)
 {
     MAY_FAIL();
-    require(queue && info_count <= 1 && !fence->is_pending && !fence->is_reached);
-    if (info_count) {
-        const struct dcmi_vk_command_buffer_object *commands = infos->pCommandBuffers[0];
-        require(infos->commandBufferCount == 1 && !commands->is_recording);
-        for (uint32_t i = 0; i < commands->count; i++)
-            run(&commands->commands[i]);
-    }
+    require(queue && info_count == 1);
+    run_all(infos);
     pthread_mutex_lock(&lock);
     state.submissions++;
-    fence->is_pending = true;
+    goal it = goal_of(infos, fence);
     bool is_held = state.holds;
-    VkFence *last = &held;
-    while (*last)
-        last = &(*last)->next;
-    fence->next = NULL;
     if (is_held)
-        *last = fence;
+        hold(it);
     pthread_mutex_unlock(&lock);
     if (!is_held)
-        reach(fence);
+        reach(&it);
+    return VK_SUCCESS;
+}
+
+VkResult
+vkCreateSemaphore(VkDevice device, const VkSemaphoreCreateInfo *info, const void *books, VkSemaphore *out)
+{
+    MAY_FAIL();
+    const VkSemaphoreTypeCreateInfo *type = chained(info, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+    require(device && !books && info->flags == 0 && state.shape.has_timelines);
+    require(type && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE);
+    *out = new_zeroed(sizeof **out);
+    (*out)->value = (*out)->pending = type->initialValue;
+    count(&state.live.semaphores, 1);
+    return VK_SUCCESS;
+}
+
+void
+vkDestroySemaphore(VkDevice device, VkSemaphore semaphore, const void *books)
+{
+    require(device && !books);
+    count(&state.live.semaphores, -1);
+    free(semaphore);
+}
+
+VkResult
+vkWaitSemaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns)
+{
+    MAY_FAIL();
+    require(device && info->semaphoreCount == 1 && info->flags == 0 && timeout_ns == UINT64_MAX);
+    pthread_mutex_lock(&lock);
+    require(info->pValues[0] <= info->pSemaphores[0]->pending);
+    while (info->pSemaphores[0]->value < info->pValues[0])
+        pthread_cond_wait(&reached, &lock);
+    pthread_mutex_unlock(&lock);
     return VK_SUCCESS;
 }
 

@@ -434,7 +434,7 @@ wait_idle(VkQueue queue)
     return injected ? injected : code;
 }
 
-/* ---- Fences ---- */
+/* ---- Fences and semaphores ---- */
 
 static VkResult
 create_fence(VkDevice device, const VkFenceCreateInfo *info, const void *books, VkFence *out)
@@ -465,6 +465,27 @@ wait_for_fences(VkDevice device, uint32_t fence_count, const VkFence *fences, Vk
     return injected ? injected : code;
 }
 
+static VkResult
+create_semaphore(VkDevice device, const VkSemaphoreCreateInfo *info, const void *books, VkSemaphore *out)
+{
+    VkResult code = failure();
+    return code ? code : counted(driver(device)->vkCreateSemaphore(device, info, books, out), &account.semaphores);
+}
+
+static void
+destroy_semaphore(VkDevice device, VkSemaphore semaphore, const void *books)
+{
+    uncount(&account.semaphores);
+    driver(device)->vkDestroySemaphore(device, semaphore, books);
+}
+
+static VkResult
+wait_semaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns)
+{
+    VkResult code = driver(device)->vkWaitSemaphores(device, info, timeout_ns), injected = failure();
+    return injected ? injected : code;
+}
+
 /* ---- What the loader asks for ---- */
 
 #define OWN(X)                                                                                                         \
@@ -488,7 +509,10 @@ wait_for_fences(VkDevice device, uint32_t fence_count, const VkFence *fences, Vk
     X("vkCreateFence", create_fence)                                                                                   \
     X("vkDestroyFence", destroy_fence)                                                                                 \
     X("vkResetFences", reset_fences)                                                                                   \
-    X("vkWaitForFences", wait_for_fences)
+    X("vkWaitForFences", wait_for_fences)                                                                              \
+    X("vkCreateSemaphore", create_semaphore)                                                                           \
+    X("vkDestroySemaphore", destroy_semaphore)                                                                         \
+    X("vkWaitSemaphores", wait_semaphores)
 
 #define OWN_OF_INSTANCES(X)                                                                                            \
     X("vkCreateInstance", create_instance)                                                                             \

@@ -9,7 +9,7 @@ typedef struct vulkan_layer_account {
     int64_t peak_bytes;
     int64_t imported_bytes; /* of device memory that is somebody else's: the host's, or another process's */
     int64_t buffer_bytes;   /* what the buffers say that they have */
-    int instances, devices, memories, imports, buffers, fences, pools;
+    int instances, devices, memories, imports, buffers, fences, semaphores, pools;
     uint64_t exports; /* descriptors that were given out, ever */
     uint64_t calls;   /* of those that can be made to fail */
     uint64_t failed;

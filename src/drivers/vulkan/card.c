@@ -161,11 +161,20 @@ read_features(dcmi_vk_card *card)
     VkPhysicalDeviceBufferDeviceAddressFeatures address = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
     };
-    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &address};
-    if (!is_new_enough(card->id, 2))
-        return;
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+    };
+    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
+    bool is_new = is_new_enough(card->id, 2);
+    if (is_new || card->has_address_extension)
+        all.pNext = &address;
+    if (is_new || card->has_timeline_extension) {
+        timeline.pNext = all.pNext;
+        all.pNext = &timeline;
+    }
     dcmi_vk.vkGetPhysicalDeviceFeatures2(card->id, &all);
     card->has_addresses = address.bufferDeviceAddress;
+    card->has_timelines = timeline.timelineSemaphore;
 }
 
 static void

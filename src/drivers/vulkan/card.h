@@ -27,7 +27,9 @@
     X(has_host_memory, "VK_EXT_external_memory_host")                                                                  \
     X(has_fd_memory, "VK_KHR_external_memory_fd")                                                                      \
     X(has_memory_budget, "VK_EXT_memory_budget")                                                                       \
-    X(has_pci, "VK_EXT_pci_bus_info")
+    X(has_pci, "VK_EXT_pci_bus_info")                                                                                  \
+    X(has_address_extension, "VK_KHR_buffer_device_address") /* part of Vulkan from 1.2 on, as is the next */          \
+    X(has_timeline_extension, "VK_KHR_timeline_semaphore")
 
 typedef struct dcmi_vk_card {
     VkPhysicalDevice id; /* in our instance */
@@ -44,6 +46,7 @@ typedef struct dcmi_vk_card {
     uint32_t queue_count;
     bool is_unified;       /* its memory is the host's */
     bool has_addresses;    /* buffers have addresses */
+    bool has_timelines;    /* semaphores can be numbers */
     bool can_share;        /* buffers can be exported and imported */
     bool shares_dedicated; /* and must then have memory for themselves */
 #define DCMEM_X(field, name) bool field;

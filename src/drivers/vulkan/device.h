@@ -31,6 +31,7 @@ typedef struct dcmi_vk_device {
     uint32_t type_bits;         /* memory types that buffers can lie in */
     uint32_t kinds;             /* DCMEM_KIND_BIT of each kind that it gives */
     bool has_addresses;
+    bool has_timelines;
     bool can_import;
     bool can_share;
     atomic_bool lies_askew; /* memory begins at less aligned addresses than are asked for */

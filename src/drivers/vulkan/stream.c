@@ -47,7 +47,7 @@ dcmi_vk_host_fill(char *to, uint64_t bytes, const void *pattern, uint32_t patter
 static dcmi_vk_slot *
 slot_of(dcmi_vk_stream *stream, uint64_t number)
 {
-    return &stream->slots[number % DCMI_VK_SLOTS];
+    return &stream->slots[(number - 1) % DCMI_VK_SLOTS];
 }
 
 static uint64_t
@@ -62,12 +62,29 @@ staging_of(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot)
     return (char *)stream->staging.host + staging_offset(stream, slot);
 }
 
+/* Until the device has done its part of submission number `number`, which has a slot. */
+static VkResult
+wait_for(dcmi_vk_stream *stream, uint64_t number)
+{
+    const dcmi_vk_device *device = stream->device;
+    const VkSemaphoreWaitInfo reached = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+        .semaphoreCount = 1,
+        .pSemaphores = &stream->timeline,
+        .pValues = &number,
+    };
+    if (stream->timeline)
+        return device->vkWaitSemaphores(device->id, &reached, UINT64_MAX);
+    return dcmi_vk.vkWaitForFences(device->id, 1, &slot_of(stream, number)->fence, VK_TRUE, UINT64_MAX);
+}
+
 VkResult
 dcmi_vk_stream_settle(dcmi_vk_slot *out, dcmi_vk_stream *stream)
 {
     dcmi_vk_port *port = stream->port;
-    const dcmi_vk_slot *slot = slot_of(stream, atomic_load(&stream->ended));
-    VkResult code = dcmi_vk.vkWaitForFences(stream->device->id, 1, &slot->fence, VK_TRUE, UINT64_MAX);
+    uint64_t number = atomic_load(&stream->ended) + 1;
+    const dcmi_vk_slot *slot = slot_of(stream, number);
+    VkResult code = wait_for(stream, number);
     if (code) {
         /* The slot must not be used again while the device is at it. One that is lost fails this, and is at nothing. */
         dcmi_lock_take(&port->lock);
@@ -126,10 +143,10 @@ barrier(VkCommandBuffer commands, VkFlags from, VkFlags from_access, VkFlags to,
 static dcmem_result
 take_slot(dcmi_vk_slot **out, dcmi_vk_stream *stream)
 {
-    uint64_t number = atomic_load(&stream->begun);
+    uint64_t number = atomic_load(&stream->begun) + 1;
     dcmi_vk_slot *slot = slot_of(stream, number);
-    VkResult code = number < DCMI_VK_SLOTS ? VK_SUCCESS : await(stream, number - DCMI_VK_SLOTS + 1);
-    if (!code)
+    VkResult code = number <= DCMI_VK_SLOTS ? VK_SUCCESS : await(stream, number - DCMI_VK_SLOTS);
+    if (!code && slot->fence)
         code = dcmi_vk.vkResetFences(stream->device->id, 1, &slot->fence);
     if (code)
         return dcmi_vk_fail(code, "a place for a command");
@@ -159,23 +176,33 @@ begin(dcmi_vk_slot **out, dcmi_vk_stream *stream)
     return DCMEM_OK;
 }
 
+/* With the slot's commands, or with none: then it is done when all before it is. */
 static dcmem_result
 submit(dcmi_vk_stream *stream, const dcmi_vk_slot *slot, uint32_t count)
 {
     dcmi_vk_port *port = stream->port;
+    uint64_t number = atomic_load(&stream->begun) + 1;
+    const VkTimelineSemaphoreSubmitInfo reaches = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &number,
+    };
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .commandBufferCount = 1,
+        .pNext = stream->timeline ? &reaches : NULL,
+        .commandBufferCount = count,
         .pCommandBuffers = &slot->commands,
+        .signalSemaphoreCount = stream->timeline ? 1 : 0,
+        .pSignalSemaphores = &stream->timeline,
     };
     dcmi_lock_take(&port->lock);
-    VkResult code = dcmi_vk.vkQueueSubmit(port->queue, count, count ? &info : NULL, slot->fence);
+    VkResult code = dcmi_vk.vkQueueSubmit(port->queue, 1, &info, slot->fence);
     dcmi_lock_drop(&port->lock);
     if (code)
         return dcmi_vk_fail(code, "a command could not be submitted");
-    uint64_t begun = atomic_fetch_add(&stream->begun, 1) + 1;
+    atomic_store(&stream->begun, number);
     if (slot->host)
-        stream->host_until = begun;
+        stream->host_until = number;
     atomic_fetch_add(&stream->begins, 1);
     dcmi_os_wake(&stream->begins);
     return DCMEM_OK;
@@ -356,6 +383,25 @@ dcmi_vk_stream_fill(dcmi_vk_stream *stream, const dcmem_place *to, uint64_t byte
 
 /* ---- Opening ---- */
 
+/* What tells when the device has done its part. */
+static VkResult
+make_signals(dcmi_vk_stream *stream)
+{
+    VkDevice device = stream->device->id;
+    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    const VkSemaphoreTypeCreateInfo number = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+        .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
+    };
+    const VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &number};
+    if (stream->device->has_timelines)
+        return dcmi_vk.vkCreateSemaphore(device, &semaphore, NULL, &stream->timeline);
+    VkResult code = VK_SUCCESS;
+    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++)
+        code = dcmi_vk.vkCreateFence(device, &fence, NULL, &stream->slots[i].fence);
+    return code;
+}
+
 static dcmem_result
 furnish(dcmi_vk_stream *stream, uint32_t family)
 {
@@ -366,7 +412,6 @@ furnish(dcmi_vk_stream *stream, uint32_t family)
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
         .queueFamilyIndex = family,
     };
-    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
     VkResult code = dcmi_vk.vkCreateCommandPool(device, &pool, NULL, &stream->pool);
     if (code)
         return dcmi_vk_fail(code, "a pool of commands");
@@ -377,10 +422,10 @@ furnish(dcmi_vk_stream *stream, uint32_t family)
         .commandBufferCount = DCMI_VK_SLOTS,
     };
     code = dcmi_vk.vkAllocateCommandBuffers(device, &all, commands);
-    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++) {
+    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++)
         stream->slots[i].commands = commands[i];
-        code = dcmi_vk.vkCreateFence(device, &fence, NULL, &stream->slots[i].fence);
-    }
+    if (!code)
+        code = make_signals(stream);
     return code ? dcmi_vk_fail(code, "a stream of commands") : DCMEM_OK;
 }
 
@@ -391,6 +436,8 @@ dcmi_vk_stream_close(dcmi_vk_stream *stream)
     for (uint32_t i = 0; i < DCMI_VK_SLOTS; i++)
         if (stream->slots[i].fence)
             dcmi_vk.vkDestroyFence(device, stream->slots[i].fence, NULL);
+    if (stream->timeline)
+        dcmi_vk.vkDestroySemaphore(device, stream->timeline, NULL);
     if (stream->pool)
         dcmi_vk.vkDestroyCommandPool(device, stream->pool, NULL); /* With its command buffers. */
     dcmi_vk_memory_release(stream->device, &stream->staging);

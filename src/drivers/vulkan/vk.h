@@ -21,6 +21,7 @@ typedef struct dcmi_vk_command_buffer_object *VkCommandBuffer;
 typedef struct dcmi_vk_memory_object *VkDeviceMemory;
 typedef struct dcmi_vk_buffer_object *VkBuffer;
 typedef struct dcmi_vk_fence_object *VkFence;
+typedef struct dcmi_vk_semaphore_object *VkSemaphore;
 typedef struct dcmi_vk_command_pool_object *VkCommandPool;
 
 /* name, number, what it means here */
@@ -70,6 +71,7 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO = 5,
     VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE = 6,
     VK_STRUCTURE_TYPE_FENCE_CREATE_INFO = 8,
+    VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO = 9,
     VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO = 12,
     VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO = 39,
     VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO = 40,
@@ -94,6 +96,10 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT = 1000178000,
     VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT = 1000178001,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT = 1000178002,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES = 1000207000,
+    VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO = 1000207002,
+    VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO = 1000207003,
+    VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO = 1000207004,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT = 1000212000,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT = 1000237000,
     VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
@@ -142,6 +148,8 @@ enum {
 #define VK_PIPELINE_STAGE_TRANSFER_BIT     0x1000u
 #define VK_PIPELINE_STAGE_HOST_BIT         0x4000u
 #define VK_PIPELINE_STAGE_ALL_COMMANDS_BIT 0x10000u
+
+#define VK_SEMAPHORE_TYPE_TIMELINE 1u
 
 #define VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT 2u
 #define VK_COMMAND_BUFFER_LEVEL_PRIMARY                 0u
@@ -314,6 +322,12 @@ typedef struct VkPhysicalDeviceBufferDeviceAddressFeatures {
     VkBool32 bufferDeviceAddressMultiDevice;
 } VkPhysicalDeviceBufferDeviceAddressFeatures;
 
+typedef struct VkPhysicalDeviceTimelineSemaphoreFeatures {
+    uint32_t sType;
+    void *pNext;
+    VkBool32 timelineSemaphore;
+} VkPhysicalDeviceTimelineSemaphoreFeatures;
+
 typedef struct VkPhysicalDeviceExternalBufferInfo {
     uint32_t sType;
     const void *pNext;
@@ -334,13 +348,45 @@ typedef struct VkSubmitInfo {
     uint32_t sType;
     const void *pNext;
     uint32_t waitSemaphoreCount;
-    const void *pWaitSemaphores;
+    const VkSemaphore *pWaitSemaphores;
     const VkFlags *pWaitDstStageMask;
     uint32_t commandBufferCount;
     const VkCommandBuffer *pCommandBuffers;
     uint32_t signalSemaphoreCount;
-    const void *pSignalSemaphores;
+    const VkSemaphore *pSignalSemaphores;
 } VkSubmitInfo;
+
+/* A value for each semaphore of the submission. */
+typedef struct VkTimelineSemaphoreSubmitInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t waitSemaphoreValueCount;
+    const uint64_t *pWaitSemaphoreValues;
+    uint32_t signalSemaphoreValueCount;
+    const uint64_t *pSignalSemaphoreValues;
+} VkTimelineSemaphoreSubmitInfo;
+
+typedef struct VkSemaphoreCreateInfo {
+    uint32_t sType;
+    const void *pNext;
+    VkFlags flags;
+} VkSemaphoreCreateInfo;
+
+typedef struct VkSemaphoreTypeCreateInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t semaphoreType;
+    uint64_t initialValue;
+} VkSemaphoreTypeCreateInfo;
+
+typedef struct VkSemaphoreWaitInfo {
+    uint32_t sType;
+    const void *pNext;
+    VkFlags flags;
+    uint32_t semaphoreCount;
+    const VkSemaphore *pSemaphores;
+    const uint64_t *pValues;
+} VkSemaphoreWaitInfo;
 
 typedef struct VkMemoryAllocateInfo {
     uint32_t sType;
@@ -534,6 +580,9 @@ typedef struct VkBufferCopy {
     X(VkResult, vkResetFences, (VkDevice device, uint32_t count, const VkFence *fences))                               \
     X(VkResult, vkWaitForFences,                                                                                       \
       (VkDevice device, uint32_t count, const VkFence *fences, VkBool32 all, uint64_t timeout_ns))                     \
+    X(VkResult, vkCreateSemaphore,                                                                                     \
+      (VkDevice device, const VkSemaphoreCreateInfo *info, const void *books, VkSemaphore *out))                       \
+    X(void, vkDestroySemaphore, (VkDevice device, VkSemaphore semaphore, const void *books))                           \
     X(VkResult, vkCreateCommandPool,                                                                                   \
       (VkDevice device, const VkCommandPoolCreateInfo *info, const void *books, VkCommandPool *out))                   \
     X(void, vkDestroyCommandPool, (VkDevice device, VkCommandPool pool, const void *books))                            \
@@ -553,6 +602,7 @@ typedef struct VkBufferCopy {
 /* Of newer versions and of extensions; each device has its own. */
 #define DCMI_VK_DEVICE_FUNCTIONS(X)                                                                                    \
     X(uint64_t, vkGetBufferDeviceAddress, (VkDevice device, const VkBufferDeviceAddressInfo *info))                    \
+    X(VkResult, vkWaitSemaphores, (VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns))             \
     X(VkResult, vkGetMemoryFdKHR, (VkDevice device, const VkMemoryGetFdInfoKHR *info, int *out))                       \
     X(VkResult, vkGetMemoryHostPointerPropertiesEXT,                                                                   \
       (VkDevice device, VkFlags type, const void *host, VkMemoryHostPointerPropertiesEXT *out))

@@ -38,34 +38,61 @@ find(void *out, const dcmi_vk_device *device, const char *name)
     return found != NULL;
 }
 
+/* Of a part of Vulkan that was an extension once: by its name now, or by its name then. */
+static bool
+find_either(void *out, const dcmi_vk_device *device, const char *now, const char *then)
+{
+    return find(out, device, now) || find(out, device, then);
+}
+
 /* What the card can, and the device has the functions for. */
 static void
 find_functions(dcmi_vk_device *device)
 {
     const dcmi_vk_card *card = device->card;
     device->has_addresses =
-        card->has_addresses && find(&device->vkGetBufferDeviceAddress, device, "vkGetBufferDeviceAddress");
+        card->has_addresses && find_either(&device->vkGetBufferDeviceAddress, device, "vkGetBufferDeviceAddress",
+                                           "vkGetBufferDeviceAddressKHR");
+    device->has_timelines = card->has_timelines &&
+                            find_either(&device->vkWaitSemaphores, device, "vkWaitSemaphores", "vkWaitSemaphoresKHR");
     device->can_share = card->can_share && find(&device->vkGetMemoryFdKHR, device, "vkGetMemoryFdKHR");
     device->can_import = card->has_host_memory && find(&device->vkGetMemoryHostPointerPropertiesEXT, device,
                                                        "vkGetMemoryHostPointerPropertiesEXT");
 }
 
+/* The names of those that the card has. */
+static uint32_t
+name_extensions(const char **out, const dcmi_vk_card *card)
+{
+    uint32_t count = 0;
+#define DCMEM_X(field, name)                                                                                           \
+    if (card->field)                                                                                                   \
+        out[count++] = name;
+    DCMI_VK_EXTENSIONS(DCMEM_X)
+#undef DCMEM_X
+    return count;
+}
+
 static dcmem_result
 create_device(dcmi_vk_device *device)
 {
-    uint32_t count = 0;
     float priorities[DCMI_VK_PORTS];
-    const char *extensions[4];
+    const char *extensions[] = {
+#define DCMEM_X(field, name) name,
+        DCMI_VK_EXTENSIONS(DCMEM_X)
+#undef DCMEM_X
+    };
     dcmi_vk_card *card = device->card;
+    uint32_t count = name_extensions(extensions, card);
     VkPhysicalDeviceBufferDeviceAddressFeatures address = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
         .bufferDeviceAddress = VK_TRUE,
     };
-#define DCMEM_X(field, name)                                                                                           \
-    if (card->field)                                                                                                   \
-        extensions[count++] = name;
-    DCMI_VK_EXTENSIONS(DCMEM_X)
-#undef DCMEM_X
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .pNext = card->has_addresses ? &address : NULL,
+        .timelineSemaphore = VK_TRUE,
+    };
     for (uint32_t i = 0; i < card->queue_count; i++)
         priorities[i] = 1;
     const VkDeviceQueueCreateInfo queues = {
@@ -76,7 +103,7 @@ create_device(dcmi_vk_device *device)
     };
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = card->has_addresses ? &address : NULL,
+        .pNext = card->has_timelines ? &timeline : timeline.pNext,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queues,
         .enabledExtensionCount = count,
