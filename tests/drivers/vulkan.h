@@ -65,6 +65,9 @@ integrated(void)
     shape.has_addresses = false;
     shape.skew_bytes = 0;
     shape.used_bytes = 16 * MIB;
+    shape.families[0].queueFlags |= VK_QUEUE_SPARSE_BINDING_BIT;
+    shape.sparse_bytes = 64 * MIB;
+    shape.sparse_unit = 64 * KIB;
     shape.extra_bytes = 32; /* so that a memory's end is no multiple of the unit */
     return shape;
 }
@@ -91,6 +94,22 @@ discrete(void)
     shape.sharing |= VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
     shape.has_timelines = false;
     shape.skew_bytes = 0;
+    return shape;
+}
+
+/* The same with sparse buffers at addresses of its own, which a family of queues binds that does nothing else. */
+static inline stand_in_shape
+sparse(void)
+{
+    stand_in_shape shape = discrete();
+    shape.families[2] = (VkQueueFamilyProperties){VK_QUEUE_SPARSE_BINDING_BIT, 1, {0}};
+    shape.family_count = 3;
+    shape.extensions[2] = "VK_KHR_maintenance4";
+    shape.buffer_bytes = 8 * GIB;
+    shape.sparse_bytes = 16 * GIB;
+    shape.sparse_unit = 64 * KIB;
+    shape.has_addresses = true;
+    shape.has_timelines = true;
     return shape;
 }
 
@@ -217,6 +236,7 @@ vulkan_fill(void *device, dcmem_place to, uint64_t bytes, unsigned char byte)
         EXPECT_EQ((library)->live.semaphores, 0);                                                                      \
         EXPECT_EQ((library)->live.pools, 0);                                                                           \
         EXPECT_EQ((library)->live.descriptors, 0);                                                                     \
+        EXPECT_EQ((library)->live.sparse_bytes, 0);                                                                    \
         EXPECT_EQ((library)->live.bytes, 0);                                                                           \
     } while (0)
 

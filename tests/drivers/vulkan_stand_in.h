@@ -34,6 +34,10 @@ typedef struct stand_in_shape {
     uint64_t skew_bytes;   /* memory begins so far behind a multiple of 4096 */
     uint64_t bound_skew;   /* buffers behind a memory's beginning lie so much farther than they should */
     uint64_t used_bytes;   /* of each heap, by other processes */
+    uint64_t sparse_bytes; /* of sparse buffers; 0: there are none */
+    uint64_t sparse_unit;  /* that they are bound in */
+    uint64_t sparse_skew;  /* they begin so far behind a multiple of it */
+    uint64_t buffer_bytes; /* of one buffer, where an extension tells */
     bool has_addresses;
     bool has_timelines;   /* semaphores that are numbers */
     bool wants_dedicated; /* of each buffer */
@@ -43,7 +47,8 @@ typedef struct stand_in_shape {
 /* What is alive. */
 typedef struct stand_in_account {
     int instances, devices, buffers, memories, fences, semaphores, pools, descriptors;
-    int64_t bytes; /* of memory that is the device's own */
+    int64_t bytes;        /* of memory that is the device's own */
+    int64_t sparse_bytes; /* of sparse buffers */
 } stand_in_account;
 
 typedef struct stand_in {
@@ -59,6 +64,7 @@ typedef struct stand_in {
     uint64_t fills;
     uint64_t regions; /* copied, so far */
     uint64_t dedicated;
+    uint64_t binds; /* of sparse buffers, so far */
     uint64_t flushes;
     VkMappedMemoryRange last_range; /* flushed or invalidated */
 } stand_in;

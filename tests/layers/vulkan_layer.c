@@ -62,7 +62,7 @@ typedef struct instance_table {
 typedef struct thing {
     const void *handle; /* NULL: unused */
     int64_t bytes;
-    bool is_import;
+    bool is_other; /* imported memory, a sparse buffer */
 } thing;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -325,8 +325,8 @@ static void
 free_memory(VkDevice device, VkDeviceMemory memory, const void *books)
 {
     thing gone = remove_thing(memories, memory);
-    subtract(gone.is_import ? &account.imported_bytes : &account.bytes, gone.bytes);
-    uncount(gone.is_import ? &account.imports : &account.memories);
+    subtract(gone.is_other ? &account.imported_bytes : &account.bytes, gone.bytes);
+    uncount(gone.is_other ? &account.imports : &account.memories);
     driver(device)->vkFreeMemory(device, memory, books);
 }
 
@@ -362,8 +362,10 @@ create_buffer(VkDevice device, const VkBufferCreateInfo *info, const void *books
     VkResult code = failure();
     if (!code)
         code = driver(device)->vkCreateBuffer(device, info, books, out);
+    bool is_sparse = info->flags & VK_BUFFER_CREATE_SPARSE_BINDING_BIT;
     if (!code)
-        add_thing(buffers, (thing){*out, (int64_t)info->size, false}, &account.buffer_bytes);
+        add_thing(buffers, (thing){*out, (int64_t)info->size, is_sparse},
+                  is_sparse ? &account.sparse_bytes : &account.buffer_bytes);
     return counted(code, &account.buffers);
 }
 
@@ -371,7 +373,7 @@ static void
 destroy_buffer(VkDevice device, VkBuffer buffer, const void *books)
 {
     thing gone = remove_thing(buffers, buffer);
-    subtract(&account.buffer_bytes, gone.bytes);
+    subtract(gone.is_other ? &account.sparse_bytes : &account.buffer_bytes, gone.bytes);
     uncount(&account.buffers);
     driver(device)->vkDestroyBuffer(device, buffer, books);
 }
@@ -425,6 +427,13 @@ submit(VkQueue queue, uint32_t info_count, const VkSubmitInfo *infos, VkFence fe
 {
     VkResult code = failure();
     return code ? code : driver(queue)->vkQueueSubmit(queue, info_count, infos, fence);
+}
+
+static VkResult
+bind_sparse(VkQueue queue, uint32_t info_count, const VkBindSparseInfo *infos, VkFence fence)
+{
+    VkResult code = failure();
+    return code ? code : driver(queue)->vkQueueBindSparse(queue, info_count, infos, fence);
 }
 
 static VkResult
@@ -505,6 +514,7 @@ wait_semaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeo
     X("vkBeginCommandBuffer", begin_commands)                                                                          \
     X("vkEndCommandBuffer", end_commands)                                                                              \
     X("vkQueueSubmit", submit)                                                                                         \
+    X("vkQueueBindSparse", bind_sparse)                                                                                \
     X("vkQueueWaitIdle", wait_idle)                                                                                    \
     X("vkCreateFence", create_fence)                                                                                   \
     X("vkDestroyFence", destroy_fence)                                                                                 \

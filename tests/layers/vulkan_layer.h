@@ -8,7 +8,8 @@ typedef struct vulkan_layer_account {
     int64_t bytes; /* of device memory that the driver has given and not got back */
     int64_t peak_bytes;
     int64_t imported_bytes; /* of device memory that is somebody else's: the host's, or another process's */
-    int64_t buffer_bytes;   /* what the buffers say that they have */
+    int64_t buffer_bytes;   /* what the buffers say that they have, */
+    int64_t sparse_bytes;   /* and those that memory is bound to bit by bit */
     int instances, devices, memories, imports, buffers, fences, semaphores, pools;
     uint64_t exports; /* descriptors that were given out, ever */
     uint64_t calls;   /* of those that can be made to fail */

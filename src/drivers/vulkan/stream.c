@@ -3,6 +3,7 @@
 
 #include "base/os.h"
 #include "base/size.h"
+#include "drivers/vulkan/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,22 +17,22 @@ dcmi_vk_host_of(const dcmem_place *place)
     return host ? host + place->offset : NULL;
 }
 
+static bool
+is_mapped_page(const dcmem_place *place)
+{
+    return place->extent && !dcmi_vk_piece_of(place->extent);
+}
+
 bool
 dcmi_vk_is_plain(const dcmem_place *place)
 {
-    return !place->extent || dcmi_vk_piece_of(place->extent)->is_plain;
-}
-
-static VkBuffer
-buffer_of(const dcmem_place *place)
-{
-    return place->extent ? dcmi_vk_piece_of(place->extent)->buffer : NULL;
+    return !place->extent || (!is_mapped_page(place) && dcmi_vk_piece_of(place->extent)->is_plain);
 }
 
 bool
 dcmi_vk_has_buffer(const dcmem_place *place)
 {
-    return buffer_of(place) != NULL;
+    return is_mapped_page(place) || (place->extent && dcmi_vk_piece_of(place->extent)->buffer);
 }
 
 void
@@ -245,21 +246,42 @@ settle_failed(dcmi_vk_stream *stream, dcmem_result result)
 
 /* ---- Copies ---- */
 
-static VkBuffer
-staging_buffer(const dcmi_vk_stream *stream)
+/* A slot's part of the staging memory. */
+static dcmem_place
+staging_place(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot)
 {
-    return dcmi_vk_piece_of(&stream->staging)->buffer;
+    return (dcmem_place){.extent = &stream->staging, .offset = staging_offset(stream, slot)};
+}
+
+/* Between places that have buffers, or at mapped pages several. */
+static void
+record_copy(dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmem_place *to, const dcmem_place *from,
+            uint64_t bytes)
+{
+    for (uint64_t done = 0, part; done < bytes; done += part) {
+        const dcmi_vk_spot there = dcmi_vk_spot_of(stream->device, to, done);
+        const dcmi_vk_spot here = dcmi_vk_spot_of(stream->device, from, done);
+        part = dcmi_min(bytes - done, dcmi_min(there.room, here.room));
+        const VkBufferCopy region = {here.offset, there.offset, part};
+        dcmi_vk.vkCmdCopyBuffer(slot->commands, here.buffer, there.buffer, 1, &region);
+    }
+}
+
+/* `place`, so many bytes on. */
+static dcmem_place
+behind(const dcmem_place *place, uint64_t bytes)
+{
+    return (dcmem_place){.extent = place->extent, .offset = place->offset + bytes};
 }
 
 static dcmem_result
 copy_within(dcmi_vk_stream *stream, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
     dcmi_vk_slot *slot;
-    const VkBufferCopy all = {from->offset, to->offset, bytes};
     dcmem_result result = begin(&slot, stream);
     if (result)
         return result;
-    dcmi_vk.vkCmdCopyBuffer(slot->commands, buffer_of(from), buffer_of(to), 1, &all);
+    record_copy(stream, slot, to, from, bytes);
     return end(stream, slot, true);
 }
 
@@ -272,9 +294,9 @@ copy_in(dcmi_vk_stream *stream, const dcmem_place *to, const char *from, uint64_
         dcmem_result result = begin(&slot, stream);
         if (result)
             return result;
-        const VkBufferCopy region = {staging_offset(stream, slot), to->offset + done, part};
+        const dcmem_place staged = staging_place(stream, slot), next = behind(to, done);
         memcpy(staging_of(stream, slot), from + done, part);
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging_buffer(stream), buffer_of(to), 1, &region);
+        record_copy(stream, slot, &next, &staged, part);
         result = end(stream, slot, done + part == bytes);
         if (result)
             return result;
@@ -291,8 +313,8 @@ copy_out(dcmi_vk_stream *stream, char *to, const dcmem_place *from, uint64_t byt
         dcmem_result result = begin(&slot, stream);
         if (result)
             return result;
-        const VkBufferCopy region = {from->offset + done, staging_offset(stream, slot), part};
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, buffer_of(from), staging_buffer(stream), 1, &region);
+        const dcmem_place staged = staging_place(stream, slot), next = behind(from, done);
+        record_copy(stream, slot, &staged, &next, part);
         slot->host = to + done;
         slot->bytes = part;
         result = end(stream, slot, done + part == bytes);
@@ -336,21 +358,21 @@ is_word(uint32_t *out, const void *pattern, uint32_t pattern_bytes)
     return memcmp(wide, wide + 4, sizeof wide - 4) == 0;
 }
 
-/* The pattern is laid out in staging memory, and copied from there again and again. */
+/* The pattern is laid out in staging memory, and copied from there again and again into one buffer. A buffer's beginning
+ * is one of the pattern's, too. */
 static void
-fill_by_copies(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmem_place *to, uint64_t bytes,
-               const void *pattern, uint32_t pattern_bytes)
+fill_by_copies(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmi_vk_spot *to, uint64_t bytes)
 {
     enum { MOST = 64 };
     uint32_t count = 0;
     VkBufferCopy regions[MOST];
-    dcmi_vk_host_fill(staging_of(stream, slot), dcmi_min(bytes, DCMI_VK_CHUNK), pattern, pattern_bytes);
+    VkBuffer staging = dcmi_vk_piece_of(&stream->staging)->buffer;
     for (uint64_t done = 0, part; done < bytes; done += part) {
         part = dcmi_min(bytes - done, DCMI_VK_CHUNK);
         regions[count++] = (VkBufferCopy){staging_offset(stream, slot), to->offset + done, part};
         if (count < MOST && done + part < bytes)
             continue;
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging_buffer(stream), buffer_of(to), count, regions);
+        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging, to->buffer, count, regions);
         count = 0;
     }
 }
@@ -363,10 +385,17 @@ fill_buffer(dcmi_vk_stream *stream, const dcmem_place *to, uint64_t bytes, const
     dcmem_result result = begin(&slot, stream);
     if (result)
         return result;
-    if (is_word(&word, pattern, pattern_bytes) && (to->offset | bytes) % sizeof word == 0)
-        dcmi_vk.vkCmdFillBuffer(slot->commands, buffer_of(to), to->offset, bytes, word);
-    else
-        fill_by_copies(stream, slot, to, bytes, pattern, pattern_bytes);
+    bool has_command = is_word(&word, pattern, pattern_bytes) && (to->offset | bytes) % sizeof word == 0;
+    if (!has_command)
+        dcmi_vk_host_fill(staging_of(stream, slot), dcmi_min(bytes, DCMI_VK_CHUNK), pattern, pattern_bytes);
+    for (uint64_t done = 0, part; done < bytes; done += part) {
+        const dcmi_vk_spot there = dcmi_vk_spot_of(stream->device, to, done);
+        part = dcmi_min(bytes - done, there.room);
+        if (has_command)
+            dcmi_vk.vkCmdFillBuffer(slot->commands, there.buffer, there.offset, part, word);
+        else
+            fill_by_copies(stream, slot, &there, part);
+    }
     return end(stream, slot, true);
 }
 

@@ -70,6 +70,7 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_SUBMIT_INFO = 4,
     VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO = 5,
     VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE = 6,
+    VK_STRUCTURE_TYPE_BIND_SPARSE_INFO = 7,
     VK_STRUCTURE_TYPE_FENCE_CREATE_INFO = 8,
     VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO = 9,
     VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO = 12,
@@ -104,6 +105,7 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT = 1000237000,
     VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES = 1000257000,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES = 1000413001,
 };
 
 enum {
@@ -112,14 +114,19 @@ enum {
     VK_PHYSICAL_DEVICE_TYPE_CPU = 4
 };
 
-#define VK_QUEUE_GRAPHICS_BIT 1u
-#define VK_QUEUE_COMPUTE_BIT  2u
-#define VK_QUEUE_TRANSFER_BIT 4u
+#define VK_QUEUE_GRAPHICS_BIT       1u
+#define VK_QUEUE_COMPUTE_BIT        2u
+#define VK_QUEUE_TRANSFER_BIT       4u
+#define VK_QUEUE_SPARSE_BINDING_BIT 8u
 
 #define VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT  1u
 #define VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT  2u
 #define VK_MEMORY_PROPERTY_HOST_COHERENT_BIT 4u
 #define VK_MEMORY_PROPERTY_HOST_CACHED_BIT   8u
+
+#define VK_BUFFER_CREATE_SPARSE_BINDING_BIT   1u
+#define VK_BUFFER_CREATE_SPARSE_RESIDENCY_BIT 2u
+#define VK_BUFFER_CREATE_SPARSE_ALIASED_BIT   4u
 
 #define VK_BUFFER_USAGE_TRANSFER_SRC_BIT          0x1u
 #define VK_BUFFER_USAGE_TRANSFER_DST_BIT          0x2u
@@ -218,7 +225,9 @@ typedef struct VkQueueFamilyProperties {
 } VkQueueFamilyProperties;
 
 typedef struct VkPhysicalDeviceLimits {
-    uint64_t unused[62];
+    uint64_t unused[7];
+    VkDeviceSize sparseAddressSpaceSize;
+    uint64_t unused_too[54];
     VkDeviceSize nonCoherentAtomSize;
 } VkPhysicalDeviceLimits;
 
@@ -235,6 +244,7 @@ typedef struct VkPhysicalDeviceProperties {
 } VkPhysicalDeviceProperties;
 
 _Static_assert(offsetof(VkPhysicalDeviceProperties, limits) == 296, "as in Vulkan");
+_Static_assert(offsetof(VkPhysicalDeviceLimits, sparseAddressSpaceSize) == 56, "as in Vulkan");
 _Static_assert(offsetof(VkPhysicalDeviceLimits, nonCoherentAtomSize) == 496, "as in Vulkan");
 _Static_assert(sizeof(VkPhysicalDeviceProperties) == 824, "as in Vulkan");
 
@@ -244,10 +254,21 @@ typedef struct VkPhysicalDeviceProperties2 {
     VkPhysicalDeviceProperties properties;
 } VkPhysicalDeviceProperties2;
 
+typedef struct VkPhysicalDeviceFeatures {
+    VkBool32 unused[44];
+    VkBool32 sparseBinding;
+    VkBool32 sparseResidencyBuffer;
+    VkBool32 unused_images[6];
+    VkBool32 sparseResidencyAliased;
+    VkBool32 unused_too[2];
+} VkPhysicalDeviceFeatures;
+
+_Static_assert(sizeof(VkPhysicalDeviceFeatures) == 55 * sizeof(VkBool32), "as in Vulkan");
+
 typedef struct VkPhysicalDeviceFeatures2 {
     uint32_t sType;
     void *pNext;
-    VkBool32 unused[55];
+    VkPhysicalDeviceFeatures features;
 } VkPhysicalDeviceFeatures2;
 
 typedef struct VkMemoryType {
@@ -291,6 +312,12 @@ typedef struct VkPhysicalDeviceMaintenance3Properties {
     uint32_t maxPerSetDescriptors;
     VkDeviceSize maxMemoryAllocationSize;
 } VkPhysicalDeviceMaintenance3Properties;
+
+typedef struct VkPhysicalDeviceMaintenance4Properties {
+    uint32_t sType;
+    void *pNext;
+    VkDeviceSize maxBufferSize;
+} VkPhysicalDeviceMaintenance4Properties;
 
 typedef struct VkPhysicalDeviceExternalMemoryHostPropertiesEXT {
     uint32_t sType;
@@ -387,6 +414,36 @@ typedef struct VkSemaphoreWaitInfo {
     const VkSemaphore *pSemaphores;
     const uint64_t *pValues;
 } VkSemaphoreWaitInfo;
+
+/* `memory` NULL: nothing is bound there any more. */
+typedef struct VkSparseMemoryBind {
+    VkDeviceSize resourceOffset;
+    VkDeviceSize size;
+    VkDeviceMemory memory;
+    VkDeviceSize memoryOffset;
+    VkFlags flags;
+} VkSparseMemoryBind;
+
+typedef struct VkSparseBufferMemoryBindInfo {
+    VkBuffer buffer;
+    uint32_t bindCount;
+    const VkSparseMemoryBind *pBinds;
+} VkSparseBufferMemoryBindInfo;
+
+typedef struct VkBindSparseInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t waitSemaphoreCount;
+    const VkSemaphore *pWaitSemaphores;
+    uint32_t bufferBindCount;
+    const VkSparseBufferMemoryBindInfo *pBufferBinds;
+    uint32_t imageOpaqueBindCount;
+    const void *pImageOpaqueBinds;
+    uint32_t imageBindCount;
+    const void *pImageBinds;
+    uint32_t signalSemaphoreCount;
+    const VkSemaphore *pSignalSemaphores;
+} VkBindSparseInfo;
 
 typedef struct VkMemoryAllocateInfo {
     uint32_t sType;
@@ -563,6 +620,7 @@ typedef struct VkBufferCopy {
     X(void, vkGetDeviceQueue, (VkDevice device, uint32_t family, uint32_t index, VkQueue * out))                       \
     X(VkResult, vkQueueSubmit, (VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence))              \
     X(VkResult, vkQueueWaitIdle, (VkQueue queue))                                                                      \
+    X(VkResult, vkQueueBindSparse, (VkQueue queue, uint32_t count, const VkBindSparseInfo *infos, VkFence fence))      \
     X(VkResult, vkAllocateMemory,                                                                                      \
       (VkDevice device, const VkMemoryAllocateInfo *info, const void *books, VkDeviceMemory *out))                     \
     X(void, vkFreeMemory, (VkDevice device, VkDeviceMemory memory, const void *books))                                 \
