@@ -1,7 +1,8 @@
 /* vulkan_stand_in.c: a small Vulkan that fails on command, counts what is alive, and can be of any shape.
  *
- * Command buffers do their work when they are submitted; when fences and semaphores are reached is another matter (see `holds`).
- * What breaks a rule of Vulkan's ends the process: a driver that does is wrong. */
+ * Command buffers do their work when they are submitted; when fences and semaphores are reached is another matter (see
+ * `holds`). A sparse buffer's bytes are where it is bound. What breaks a rule of Vulkan's ends the process: a driver
+ * that does is wrong. */
 #include "vulkan_stand_in.h"
 
 #include <pthread.h>

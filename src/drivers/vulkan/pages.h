@@ -12,8 +12,8 @@
  *   3. A tile of a stand-in's range has a buffer just while something is mapped in it.
  *   4. Of sparse buffers there are never more bytes than the device has address space for.
  *
- * `turn` is held while ranges, maps and tiles change, with the driver's calls that this takes: a sparse buffer is for one
- * thread at a time. `lock` is held for the change itself, and for looking. */
+ * `turn` is held while ranges, maps and tiles change, with the driver's calls that this takes: a sparse buffer is for
+ * one thread at a time. `lock` is held for the change itself, and for looking. */
 #ifndef DCMI_VULKAN_PAGES_H
 #define DCMI_VULKAN_PAGES_H
 

@@ -358,8 +358,8 @@ is_word(uint32_t *out, const void *pattern, uint32_t pattern_bytes)
     return memcmp(wide, wide + 4, sizeof wide - 4) == 0;
 }
 
-/* The pattern is laid out in staging memory, and copied from there again and again into one buffer. A buffer's beginning
- * is one of the pattern's, too. */
+/* From the slot's part of the staging memory, where the pattern is laid out, again and again. Where a buffer begins,
+ * the pattern does. */
 static void
 fill_by_copies(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmi_vk_spot *to, uint64_t bytes)
 {
