@@ -78,7 +78,8 @@ use_pages(void *device, uint64_t unit, dcmem_kind kind)
         if (went_well(vulkan()->page_map(device, &nobody, at, page, 0, 2 * unit))) {
             const dcmem_extent extent = {.object = at, .address = at, .bytes = 2 * unit, .kind = kind};
             use_memory(device, &extent);
-            use_queue(device, &extent);
+            if (kind == DCMEM_KIND_DEVICE)
+                use_queue(device, &extent);
             (void)went_well(vulkan()->page_unmap(device, &nobody, at, 2 * unit));
         }
         (void)went_well(vulkan()->page_destroy(device, &nobody, page));

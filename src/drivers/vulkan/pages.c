@@ -281,7 +281,8 @@ maps_remove(dcmi_vk_range *range, uint64_t first, uint64_t end)
         for (uint64_t j = tile_of(range, gone->address); j <= last; j++)
             range->tiles[j].maps--;
     }
-    memmove(&range->maps[first], &range->maps[end], (range->map_count - end) * sizeof *range->maps);
+    if (end < range->map_count)
+        memmove(&range->maps[first], &range->maps[end], (range->map_count - end) * sizeof *range->maps);
     range->map_count -= end - first;
 }
 
