@@ -94,6 +94,32 @@ TEST(pages__are_there_where_sparse_buffers_and_queues_for_them_are)
     expect_no_pages(shape);
 }
 
+/* ---- Pages ---- */
+
+TEST(page__is_paid_for_as_other_memory_is)
+{
+    int count = 0;
+    dcmem_extent extent;
+    uint64_t pages[8], page = 42;
+    stand_in *library = stand_in_use(integrated());
+    void *device = vulkan_opened(0);
+    uint64_t free_bytes = dcmi_vk_card_free(dcmi_vk_card_at(0), 0);
+    while (count < 8 && !vulkan()->page_create(&pages[count], device, &nobody, 60 * MIB, DCMEM_KIND_DEVICE))
+        count++;
+    EXPECT_EQ(count, 4);
+    EXPECT_RESULT(vulkan()->page_create(&page, device, &nobody, 60 * MIB, DCMEM_KIND_DEVICE), DCMEM_E_NO_MEMORY);
+    EXPECT_RESULT(vulkan()->page_create(&page, device, &nobody, 65 * MIB, DCMEM_KIND_DEVICE), DCMEM_E_TOO_LARGE);
+    EXPECT_RESULT(vulkan()->page_create(&page, device, &nobody, UNIT, DCMEM_KIND_HOST), DCMEM_E_UNSUPPORTED);
+    EXPECT_RESULT(vulkan()->page_create(&page, device, &nobody, UNIT, DCMEM_KIND_COUNT), DCMEM_E_UNSUPPORTED);
+    EXPECT_EQ(page, 42);
+    EXPECT_RESULT(vulkan_acquire(&extent, device, 60 * MIB, DCMEM_KIND_DEVICE), DCMEM_E_NO_MEMORY);
+    while (count-- > 0)
+        end_page(device, pages[count]);
+    EXPECT_EQ(dcmi_vk_card_free(dcmi_vk_card_at(0), 0), free_bytes);
+    vulkan()->close(device);
+    EXPECT_NOTHING_LIVES(library);
+}
+
 /* ---- Ranges ---- */
 
 TEST(range__that_fits_one_buffer_has_the_device_s_addresses_as_aligned_as_was_asked)
