@@ -85,6 +85,14 @@ else()
     message(STATUS "tests/layers/opencl_layer.c is left out: CL/cl_layer.h is not here")
 endif()
 
+# tests/layers/vulkan_layer.c: the same for Vulkan, whose loader finds it by its manifest; by our own declarations.
+add_library(vulkan_layer MODULE tests/layers/vulkan_layer.c)
+set_target_properties(vulkan_layer PROPERTIES
+    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/layers)
+target_include_directories(vulkan_layer PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(vulkan_layer PRIVATE dcmem-flags)
+configure_file(tests/layers/vulkan_layer.json ${PROJECT_BINARY_DIR}/tests/layers/vulkan_layer.json COPYONLY)
+
 foreach(script ${test_scripts})
     string(APPEND list "${script}\n")
 endforeach()

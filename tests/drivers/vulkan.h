@@ -45,9 +45,11 @@ static const stand_in_shape processor = {
     .alignment = 64,
     .skew_bytes = 64,
     .has_addresses = true,
+    .has_timelines = true,
 };
 
-/* A graphics processor that shares the host's memory: what is cached is not coherent. */
+/* A graphics processor that shares the host's memory: what is cached is not coherent. Of version 1.1, with what was an
+ * extension then. */
 static inline stand_in_shape
 integrated(void)
 {
@@ -57,15 +59,20 @@ integrated(void)
     shape.types[1] = (VkMemoryType){LOCAL | VISIBLE | CACHED, 0};
     shape.types[2] = (VkMemoryType){LOCAL | 0x20, 0}; /* protected */
     shape.type_count = 3;
+    shape.device_version = VK_MAKE_VERSION(1, 1);
     shape.extensions[1] = "VK_EXT_memory_budget";
+    shape.extensions[2] = "VK_KHR_timeline_semaphore";
     shape.has_addresses = false;
     shape.skew_bytes = 0;
     shape.used_bytes = 16 * MIB;
+    shape.families[0].queueFlags |= VK_QUEUE_SPARSE_BINDING_BIT;
+    shape.sparse_bytes = 64 * MIB;
+    shape.sparse_unit = 64 * KIB;
     shape.extra_bytes = 32; /* so that a memory's end is no multiple of the unit */
     return shape;
 }
 
-/* A card with memory of its own, a window to it, and queues of several families. */
+/* A card with memory of its own, a window to it, and queues of several families, told of by fences. */
 static inline stand_in_shape
 discrete(void)
 {
@@ -85,7 +92,24 @@ discrete(void)
     shape.extensions[0] = "VK_KHR_external_memory_fd";
     shape.extensions[1] = "VK_EXT_pci_bus_info";
     shape.sharing |= VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
+    shape.has_timelines = false;
     shape.skew_bytes = 0;
+    return shape;
+}
+
+/* The same with sparse buffers at addresses of its own, which a family of queues binds that does nothing else. */
+static inline stand_in_shape
+sparse(void)
+{
+    stand_in_shape shape = discrete();
+    shape.families[2] = (VkQueueFamilyProperties){VK_QUEUE_SPARSE_BINDING_BIT, 1, {0}};
+    shape.family_count = 3;
+    shape.extensions[2] = "VK_KHR_maintenance4";
+    shape.buffer_bytes = 8 * GIB;
+    shape.sparse_bytes = 16 * GIB;
+    shape.sparse_unit = 64 * KIB;
+    shape.has_addresses = true;
+    shape.has_timelines = true;
     return shape;
 }
 
@@ -119,7 +143,7 @@ stand_in_use(stand_in_shape shape)
     return get();
 }
 
-/* Fences that were held are reached. */
+/* What was held is reached. */
 static inline void
 stand_in_release(void)
 {
@@ -209,8 +233,10 @@ vulkan_fill(void *device, dcmem_place to, uint64_t bytes, unsigned char byte)
         EXPECT_EQ((library)->live.buffers, 0);                                                                         \
         EXPECT_EQ((library)->live.memories, 0);                                                                        \
         EXPECT_EQ((library)->live.fences, 0);                                                                          \
+        EXPECT_EQ((library)->live.semaphores, 0);                                                                      \
         EXPECT_EQ((library)->live.pools, 0);                                                                           \
         EXPECT_EQ((library)->live.descriptors, 0);                                                                     \
+        EXPECT_EQ((library)->live.sparse_bytes, 0);                                                                    \
         EXPECT_EQ((library)->live.bytes, 0);                                                                           \
     } while (0)
 

@@ -252,14 +252,36 @@ TEST(info__a_device_whose_extensions_cannot_be_listed_has_none)
     vulkan()->close(device);
 }
 
-TEST(info__a_device_of_version_1_1_has_no_addresses)
+TEST(info__a_device_of_version_1_1_has_addresses_and_timelines_by_their_extensions_only)
 {
     stand_in_shape shape = processor;
     shape.device_version = VK_MAKE_VERSION(1, 1);
     shape.skew_bytes = 0;
     (void)stand_in_use(shape);
     (void)vulkan_count();
-    EXPECT(!dcmi_vk_card_at(0)->has_addresses);
+    EXPECT(!dcmi_vk_card_at(0)->has_addresses && !dcmi_vk_card_at(0)->has_timelines);
+    shape.extensions[2] = "VK_KHR_buffer_device_address";
+    shape.extensions[3] = "VK_KHR_timeline_semaphore";
+    stand_in *library = stand_in_use(shape);
+    void *device = vulkan_opened(0);
+    dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
+    EXPECT(extent.address != 0);
+    EXPECT_EQ(library->live.semaphores, 1);
+    EXPECT_EQ(library->live.fences, 0);
+    vulkan_released(device, &extent);
+    vulkan()->close(device);
+}
+
+TEST(info__a_device_that_says_it_has_timelines_and_cannot_wait_for_them_has_fences)
+{
+    stand_in_shape shape = processor;
+    shape.lacks = "vkWaitSemaphores";
+    stand_in *library = stand_in_use(shape);
+    void *device = vulkan_opened(0);
+    EXPECT_EQ(library->live.semaphores, 0);
+    EXPECT(library->live.fences > 0);
+    vulkan()->close(device);
+    EXPECT_NOTHING_LIVES(library);
 }
 
 TEST(info__a_card_that_the_host_does_not_see_has_no_such_heap)

@@ -38,10 +38,12 @@ test_replay_runs_buffers_on_a_device() {
 }
 
 need_layer() {
-    local folder found=
+    local folder
+    found=
     need_device
     for folder in /usr/share /usr/local/share /etc; do
-        ! grep -qs VK_LAYER_KHRONOS_validation "$folder"/vulkan/explicit_layer.d/*.json || found=1
+        ! grep -qs VK_LAYER_KHRONOS_validation "$folder"/vulkan/explicit_layer.d/*.json ||
+            found=$folder/vulkan/explicit_layer.d
     done
     [ -n "$found" ] || skip "the validation layer is not installed"
     [ "$DCMEM_PRESET" != tsan ] || skip "the validation layer orders its threads unseen by ThreadSanitizer"
@@ -61,6 +63,17 @@ test_the_validation_layer_says_nothing_of_the_contract_suite() {
 test_the_validation_layer_says_nothing_of_buffers() {
     need_layer
     expect_valid "$DCMEM_BUILD_DIR/tests/drivers/vulkan_test" vulkan
+}
+
+# Above the layer that counts and fails calls, so that it sees what is done after each failure. Not of those that make
+# an instance: where that fails, the layer itself leaks.
+test_the_validation_layer_says_nothing_of_failing_calls() {
+    need_layer
+    VK_LAYER_PATH=$DCMEM_BUILD_DIR/tests/layers:$found \
+        VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation:VK_LAYER_DCMEM_account \
+        "$DCMEM_BUILD_DIR/tests/drivers/vulkan_account_test" account__of account__agrees real_driver >said 2>&1
+    grep -q '\[       OK \] account__is_empty_after_each_call_of_the_real_driver_that_failed' said
+    ! grep -E 'VUID|UNASSIGNED|Validation' said
 }
 
 run_tests "$@"

@@ -21,6 +21,7 @@ subject_of(stand_in_shape shape)
 SHAPE(processor, processor)
 SHAPE(integrated, integrated())
 SHAPE(discrete, discrete())
+SHAPE(sparse, sparse())
 
 /* The last call is the last word: nothing that any of the clauses made is left. */
 TEST(stand_in__holds_nothing_when_all_clauses_are_done)

@@ -4,6 +4,21 @@
 
 #include <errno.h>
 
+/* A card whose submissions are told of by fences, and one where that is a semaphore's number. */
+static stand_in_shape
+card_with(bool has_timelines)
+{
+    stand_in_shape shape = discrete();
+    shape.has_timelines = has_timelines;
+    return shape;
+}
+
+static const char *
+wait_of(bool has_timelines)
+{
+    return has_timelines ? "vkWaitSemaphores" : "vkWaitForFences";
+}
+
 static void *
 queue_opened(void *device)
 {
@@ -21,9 +36,10 @@ enqueue_fill(void *device, void *queue, const dcmem_extent *extent, unsigned cha
     return value;
 }
 
-TEST(queue__a_wait_ends_when_its_time_does)
+static void
+expect_a_wait_ends_when_its_time_does(bool has_timelines)
 {
-    stand_in *library = stand_in_use(discrete());
+    stand_in *library = stand_in_use(card_with(has_timelines));
     void *device = vulkan_opened(0), *queue = queue_opened(device);
     dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
     library->holds = true;
@@ -43,12 +59,19 @@ TEST(queue__a_wait_ends_when_its_time_does)
     EXPECT_NOTHING_LIVES(library);
 }
 
-TEST(queue__a_large_copy_is_one_value_though_many_submissions)
+TEST(queue__a_wait_ends_when_its_time_does)
+{
+    expect_a_wait_ends_when_its_time_does(false);
+    expect_a_wait_ends_when_its_time_does(true);
+}
+
+static void
+expect_a_large_copy_is_one_value_though_many_submissions(bool has_timelines)
 {
     enum { BYTES = 3 << 20 };
     static unsigned char wrote[BYTES], found[BYTES];
     uint64_t value = 0;
-    stand_in *library = stand_in_use(discrete());
+    stand_in *library = stand_in_use(card_with(has_timelines));
     void *device = vulkan_opened(0), *queue = queue_opened(device);
     dcmem_extent extent = vulkan_acquired(device, BYTES, DCMEM_KIND_DEVICE);
     const dcmem_place there = in_extent(&extent, 0), from = in_host(wrote), to = in_host(found);
@@ -66,11 +89,18 @@ TEST(queue__a_large_copy_is_one_value_though_many_submissions)
     vulkan()->close(device);
 }
 
-TEST(queue__what_the_host_copies_and_fills_waits_for_its_turn)
+TEST(queue__a_large_copy_is_one_value_though_many_submissions)
+{
+    expect_a_large_copy_is_one_value_though_many_submissions(false);
+    expect_a_large_copy_is_one_value_though_many_submissions(true);
+}
+
+static void
+expect_what_the_host_copies_and_fills_waits_for_its_turn(bool has_timelines)
 {
     unsigned char bytes[64] = {0}, last[64] = {0};
     uint64_t value = 0;
-    (void)stand_in_use(discrete());
+    (void)stand_in_use(card_with(has_timelines));
     void *device = vulkan_opened(0), *queue = queue_opened(device);
     dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
     dcmem_extent host = vulkan_acquired(device, 4096, DCMEM_KIND_HOST);
@@ -89,14 +119,21 @@ TEST(queue__what_the_host_copies_and_fills_waits_for_its_turn)
     vulkan()->close(device);
 }
 
-TEST(queue__work_that_fails_completes_and_its_wait_says_how)
+TEST(queue__what_the_host_copies_and_fills_waits_for_its_turn)
 {
-    stand_in *library = stand_in_use(discrete());
+    expect_what_the_host_copies_and_fills_waits_for_its_turn(false);
+    expect_what_the_host_copies_and_fills_waits_for_its_turn(true);
+}
+
+static void
+expect_work_that_fails_completes_and_its_wait_says_how(bool has_timelines)
+{
+    stand_in *library = stand_in_use(card_with(has_timelines));
     void *device = vulkan_opened(0), *queue = queue_opened(device);
     dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
     uint64_t well = enqueue_fill(device, queue, &extent, 1);
     EXPECT_OK(vulkan()->queue_wait(device, queue, well, UINT64_MAX));
-    library->fail_name = "vkWaitForFences";
+    library->fail_name = wait_of(has_timelines);
     library->calls = 0;
     library->fail_from = library->fail_count = 1;
     library->fail_code = VK_ERROR_DEVICE_LOST;
@@ -111,12 +148,19 @@ TEST(queue__work_that_fails_completes_and_its_wait_says_how)
     EXPECT_NOTHING_LIVES(library);
 }
 
-TEST(queue__blocking_work_that_fails_says_how)
+TEST(queue__work_that_fails_completes_and_its_wait_says_how)
 {
-    stand_in *library = stand_in_use(discrete());
+    expect_work_that_fails_completes_and_its_wait_says_how(false);
+    expect_work_that_fails_completes_and_its_wait_says_how(true);
+}
+
+static void
+expect_blocking_work_that_fails_says_how(bool has_timelines)
+{
+    stand_in *library = stand_in_use(card_with(has_timelines));
     void *device = vulkan_opened(0);
     dcmem_extent extent = vulkan_acquired(device, 8 * MIB, DCMEM_KIND_DEVICE);
-    library->fail_name = "vkWaitForFences";
+    library->fail_name = wait_of(has_timelines);
     library->fail_count = 1;
     library->fail_code = VK_ERROR_DEVICE_LOST;
     library->calls = 0;
@@ -130,6 +174,27 @@ TEST(queue__blocking_work_that_fails_says_how)
     vulkan_released(device, &extent);
     vulkan()->close(device);
     EXPECT_NOTHING_LIVES(library);
+}
+
+TEST(queue__blocking_work_that_fails_says_how)
+{
+    expect_blocking_work_that_fails_says_how(false);
+    expect_blocking_work_that_fails_says_how(true);
+}
+
+TEST(queue__has_one_semaphore_or_a_fence_for_each_submission_under_way)
+{
+    for (int has_timelines = 0; has_timelines < 2; has_timelines++) {
+        stand_in *library = stand_in_use(card_with(has_timelines));
+        void *device = vulkan_opened(0);
+        int semaphores = library->live.semaphores, fences = library->live.fences;
+        void *queue = queue_opened(device);
+        EXPECT_EQ(library->live.semaphores - semaphores, has_timelines);
+        EXPECT_EQ(library->live.fences - fences, has_timelines ? 0 : DCMI_VK_SLOTS);
+        vulkan()->queue_close(device, queue);
+        vulkan()->close(device);
+        EXPECT_NOTHING_LIVES(library);
+    }
 }
 
 static int
@@ -201,6 +266,7 @@ TEST(lent__a_device_is_used_and_left_alone)
     lend(&it);
     EXPECT_OK(vulkan()->open(&device, vulkan(), &it.options));
     EXPECT_EQ(vulkan_info(device).capabilities, DCMEM_CAP_MAP | DCMEM_CAP_ASYNC);
+    EXPECT_EQ(library->live.semaphores, 0); /* Whether the program enabled them, nobody can ask. */
     dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
     EXPECT_GE(dcmi_vk_card_at(0)->charged_bytes[0], 4096);
     uint64_t before = library->submissions;

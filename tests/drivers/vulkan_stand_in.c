@@ -1,7 +1,8 @@
 /* vulkan_stand_in.c: a small Vulkan that fails on command, counts what is alive, and can be of any shape.
  *
- * Command buffers do their work when they are submitted; when their fences are reached is another matter (see `holds`).
- * What breaks a rule of Vulkan's ends the process: a driver that does is wrong. */
+ * Command buffers do their work when they are submitted; when fences and semaphores are reached is another matter (see
+ * `holds`). A sparse buffer's bytes are where it is bound. What breaks a rule of Vulkan's ends the process: a driver
+ * that does is wrong. */
 #include "vulkan_stand_in.h"
 
 #include <pthread.h>
@@ -15,7 +16,7 @@
 DCMI_VK_FUNCTIONS(DECLARE)
 DCMI_VK_DEVICE_FUNCTIONS(DECLARE)
 
-enum { MOST_COMMANDS = 64, QUEUES = 8 };
+enum { MOST_COMMANDS = 128, QUEUES = 8 };
 
 struct dcmi_vk_instance_object {
     int number;
@@ -27,10 +28,11 @@ struct dcmi_vk_physical_object {
 
 struct dcmi_vk_queue_object {
     VkDevice device;
+    uint32_t family;
 };
 
 struct dcmi_vk_device_object {
-    struct dcmi_vk_queue_object queues[QUEUES];
+    struct dcmi_vk_queue_object queues[STAND_IN_FAMILIES][QUEUES];
 };
 
 struct dcmi_vk_memory_object {
@@ -49,12 +51,24 @@ struct dcmi_vk_buffer_object {
     VkFlags external;
     VkDeviceMemory memory;
     char *begin;
+    VkSparseMemoryBind *binds; /* of each unit of a sparse buffer; NULL: it is none */
 };
 
 struct dcmi_vk_fence_object {
-    VkFence next; /* of those that are held */
     bool is_pending, is_reached;
 };
+
+struct dcmi_vk_semaphore_object {
+    uint64_t value, pending; /* what it stands at, and what it will */
+};
+
+/* What a submission reaches when it is done. */
+typedef struct goal {
+    struct goal *next; /* of those that are held */
+    VkFence fence;
+    VkSemaphore semaphore;
+    uint64_t value;
+} goal;
 
 typedef struct command {
     VkBuffer from, to; /* no `from`: a fill */
@@ -77,7 +91,7 @@ struct dcmi_vk_command_pool_object {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t reached = PTHREAD_COND_INITIALIZER;
 static struct dcmi_vk_physical_object physicals[STAND_IN_DEVICES] = {{0}, {1}, {2}};
-static VkFence held;
+static goal *held, **held_end = &held;
 static stand_in state;
 
 stand_in *
@@ -220,6 +234,8 @@ vkGetPhysicalDeviceProperties2(VkPhysicalDevice physical, VkPhysicalDeviceProper
         wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES);
     VkPhysicalDeviceExternalMemoryHostPropertiesEXT *host =
         wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
+    VkPhysicalDeviceMaintenance4Properties *buffers =
+        wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES);
     VkPhysicalDevicePCIBusInfoPropertiesEXT *pci =
         wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT);
     out->properties = (VkPhysicalDeviceProperties){
@@ -227,6 +243,7 @@ vkGetPhysicalDeviceProperties2(VkPhysicalDevice physical, VkPhysicalDeviceProper
         .driverVersion = 7u << 22 | 2u << 12 | 1u,
         .deviceType = shape->device_type,
     };
+    out->properties.limits.sparseAddressSpaceSize = shape->sparse_bytes;
     memcpy(out->properties.deviceName, shape->name, strlen(shape->name) + 1);
     out->properties.limits.nonCoherentAtomSize = shape->atom_bytes;
     if (id) {
@@ -237,8 +254,30 @@ vkGetPhysicalDeviceProperties2(VkPhysicalDevice physical, VkPhysicalDeviceProper
         largest->maxMemoryAllocationSize = shape->largest_bytes;
     if (host)
         host->minImportedHostPointerAlignment = shape->import_bytes;
+    if (buffers)
+        buffers->maxBufferSize = shape->buffer_bytes;
     if (pci)
         pci->pciBus = 0x17, pci->pciDevice = 2, pci->pciFunction = 1;
+}
+
+static bool
+has_extension(const char *name)
+{
+    uint32_t i = 0;
+    while (state.shape.extensions[i] && strcmp(state.shape.extensions[i], name) != 0)
+        i++;
+    return state.shape.extensions[i];
+}
+
+/* What is part of Vulkan from 1.2 on and was an extension before; a function, if there is one, by its name of the
+ * extension or without. */
+static bool
+is_known(const char *function, const char *extension)
+{
+    size_t length = function ? strlen(function) : 0;
+    if (length > 3 && strcmp(function + length - 3, "KHR") == 0)
+        return has_extension(extension);
+    return state.shape.device_version >= VK_MAKE_VERSION(1, 2) || (!function && has_extension(extension));
 }
 
 void
@@ -246,8 +285,18 @@ vkGetPhysicalDeviceFeatures2(VkPhysicalDevice physical, VkPhysicalDeviceFeatures
 {
     VkPhysicalDeviceBufferDeviceAddressFeatures *address =
         wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES);
-    require(physical && address);
-    address->bufferDeviceAddress = state.shape.has_addresses;
+    VkPhysicalDeviceTimelineSemaphoreFeatures *timeline =
+        wanted(out, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES);
+    require(physical != NULL);
+    require(!address || is_known(NULL, "VK_KHR_buffer_device_address"));
+    require(!timeline || is_known(NULL, "VK_KHR_timeline_semaphore"));
+    if (address)
+        address->bufferDeviceAddress = state.shape.has_addresses;
+    if (timeline)
+        timeline->timelineSemaphore = state.shape.has_timelines;
+    VkBool32 is_sparse = state.shape.sparse_bytes > 0;
+    out->features.sparseBinding = out->features.sparseResidencyBuffer = out->features.sparseResidencyAliased =
+        is_sparse;
 }
 
 void
@@ -303,13 +352,15 @@ vkEnumerateDeviceExtensionProperties(VkPhysicalDevice physical, const char *laye
 
 /* ---- Devices ---- */
 
-static bool
-has_extension(const char *name)
+static VkDevice
+new_device(void)
 {
-    uint32_t i = 0;
-    while (state.shape.extensions[i] && strcmp(state.shape.extensions[i], name) != 0)
-        i++;
-    return state.shape.extensions[i];
+    VkDevice device = new_zeroed(sizeof *device);
+    for (uint32_t family = 0; family < STAND_IN_FAMILIES; family++)
+        for (int i = 0; i < QUEUES; i++)
+            device->queues[family][i] = (struct dcmi_vk_queue_object){device, family};
+    count(&state.live.devices, 1);
+    return device;
 }
 
 VkResult
@@ -317,15 +368,16 @@ vkCreateDevice(VkPhysicalDevice physical, const VkDeviceCreateInfo *info, const 
 {
     MAY_FAIL();
     const VkDeviceQueueCreateInfo *queues = info->pQueueCreateInfos;
-    require(physical && !books && info->queueCreateInfoCount == 1);
-    require(queues->queueFamilyIndex < state.shape.family_count &&
-            queues->queueCount <= state.shape.families[queues->queueFamilyIndex].queueCount);
+    const VkPhysicalDeviceFeatures2 *features = chained(info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
+    require(physical && !books && info->queueCreateInfoCount <= 2);
+    for (uint32_t i = 0; i < info->queueCreateInfoCount; i++)
+        require(queues[i].queueFamilyIndex < state.shape.family_count &&
+                queues[i].queueCount <= state.shape.families[queues[i].queueFamilyIndex].queueCount);
+    require(info->queueCreateInfoCount == 1 || queues[0].queueFamilyIndex != queues[1].queueFamilyIndex);
+    require(!features || state.shape.sparse_bytes);
     for (uint32_t i = 0; i < info->enabledExtensionCount; i++)
         require(has_extension(info->ppEnabledExtensionNames[i]));
-    *out = new_zeroed(sizeof **out);
-    for (int i = 0; i < QUEUES; i++)
-        (*out)->queues[i].device = *out;
-    count(&state.live.devices, 1);
+    *out = new_device();
     return VK_SUCCESS;
 }
 
@@ -341,7 +393,7 @@ void
 vkGetDeviceQueue(VkDevice device, uint32_t family, uint32_t index, VkQueue *out)
 {
     require(family < state.shape.family_count && index < QUEUES);
-    *out = &device->queues[index];
+    *out = &device->queues[family][index];
 }
 
 void *
@@ -350,12 +402,16 @@ vkGetDeviceProcAddr(VkDevice device, const char *name)
     void *found = NULL;
     require(device != NULL);
 #define FIND(type, function, parameters)                                                                               \
-    if (strcmp(name, #function) == 0) {                                                                                \
+    if (strcmp(name, #function) == 0 || strcmp(name, #function "KHR") == 0) {                                          \
         type(*known) parameters = function;                                                                            \
         memcpy(&found, &known, sizeof found);                                                                          \
     }
     DCMI_VK_DEVICE_FUNCTIONS(FIND)
 #undef FIND
+    if (strstr(name, "vkGetBufferDeviceAddress") && !is_known(name, "VK_KHR_buffer_device_address"))
+        return NULL;
+    if (strstr(name, "vkWaitSemaphores") && !is_known(name, "VK_KHR_timeline_semaphore"))
+        return NULL;
     return state.shape.lacks && strcmp(name, state.shape.lacks) == 0 ? NULL : found;
 }
 
@@ -363,12 +419,9 @@ void
 stand_in_lend(VkPhysicalDevice *physical, VkDevice *device, VkQueue *queue, VkQueue *second)
 {
     *physical = &physicals[0];
-    *device = new_zeroed(sizeof **device);
-    for (int i = 0; i < QUEUES; i++)
-        (*device)->queues[i].device = *device;
-    count(&state.live.devices, 1);
-    *queue = &(*device)->queues[0];
-    *second = &(*device)->queues[1];
+    *device = new_device();
+    *queue = &(*device)->queues[0][0];
+    *second = &(*device)->queues[0][1];
 }
 
 void
@@ -549,16 +602,50 @@ vkGetMemoryHostPointerPropertiesEXT(VkDevice device, VkFlags type, const void *h
 
 /* ---- Buffers ---- */
 
+static uint64_t
+sparse_units(const struct dcmi_vk_buffer_object *buffer)
+{
+    return (buffer->bytes + state.shape.sparse_unit - 1) / state.shape.sparse_unit;
+}
+
+/* With addresses of the process that nothing lies at. */
+static void
+make_sparse(VkBuffer buffer)
+{
+    uint64_t unit = state.shape.sparse_unit;
+    require(state.shape.sparse_bytes > 0);
+    buffer->binds = new_zeroed(sparse_units(buffer) * sizeof *buffer->binds);
+    char *at = mmap(NULL, buffer->bytes + 2 * unit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require(at != MAP_FAILED);
+    buffer->begin = at;
+    pthread_mutex_lock(&lock);
+    state.live.sparse_bytes += (int64_t)buffer->bytes;
+    require(state.live.sparse_bytes <= (int64_t)state.shape.sparse_bytes);
+    pthread_mutex_unlock(&lock);
+}
+
+static void
+end_sparse(VkBuffer buffer)
+{
+    free(buffer->binds);
+    require(munmap(buffer->begin, buffer->bytes + 2 * state.shape.sparse_unit) == 0);
+    pthread_mutex_lock(&lock);
+    state.live.sparse_bytes -= (int64_t)buffer->bytes;
+    pthread_mutex_unlock(&lock);
+}
+
 VkResult
 vkCreateBuffer(VkDevice device, const VkBufferCreateInfo *info, const void *books, VkBuffer *out)
 {
     MAY_FAIL();
     const VkExternalMemoryBufferCreateInfo *external =
         chained(info, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
-    require(device && !books && info->size > 0);
+    require(device && !books && info->size > 0 && (info->flags == 0 || info->flags == 7));
     VkBuffer buffer = new_zeroed(sizeof *buffer);
     buffer->bytes = info->size;
     buffer->external = external ? external->handleTypes : 0;
+    if (info->flags)
+        make_sparse(buffer);
     count(&state.live.buffers, 1);
     *out = buffer;
     return VK_SUCCESS;
@@ -569,6 +656,8 @@ vkDestroyBuffer(VkDevice device, VkBuffer buffer, const void *books)
 {
     require(device && !books);
     count(&state.live.buffers, -1);
+    if (buffer->binds)
+        end_sparse(buffer);
     free(buffer);
 }
 
@@ -580,7 +669,7 @@ vkGetBufferMemoryRequirements2(VkDevice device, const VkBufferMemoryRequirements
     alone->prefersDedicatedAllocation = alone->requiresDedicatedAllocation = state.shape.wants_dedicated;
     out->memoryRequirements = (VkMemoryRequirements){
         .size = info->buffer->bytes + (info->buffer->external ? 0 : state.shape.extra_bytes),
-        .alignment = state.shape.alignment,
+        .alignment = info->buffer->binds ? state.shape.sparse_unit : state.shape.alignment,
         .memoryTypeBits = (1u << state.shape.type_count) - 1,
     };
 }
@@ -589,7 +678,7 @@ VkResult
 vkBindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset)
 {
     MAY_FAIL();
-    require(device && !buffer->memory && offset % state.shape.alignment == 0);
+    require(device && !buffer->memory && !buffer->binds && offset % state.shape.alignment == 0);
     require(offset + buffer->bytes <= memory->bytes);
     require(!memory->alone || (memory->alone == buffer && offset == 0));
     buffer->memory = memory;
@@ -601,6 +690,9 @@ uint64_t
 vkGetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo *info)
 {
     const struct dcmi_vk_buffer_object *buffer = info->buffer;
+    uint64_t unit = state.shape.sparse_unit;
+    if (buffer->binds)
+        return ((uintptr_t)buffer->begin + unit - 1) / unit * unit + state.shape.sparse_skew;
     require(device && buffer->memory);
     return (uintptr_t)buffer->begin + (buffer->begin == buffer->memory->memory ? 0 : state.shape.bound_skew);
 }
@@ -699,27 +791,48 @@ vkCmdFillBuffer(VkCommandBuffer commands, VkBuffer to, VkDeviceSize offset, VkDe
     record(commands, (command){NULL, to, {0, offset, bytes}, word});
 }
 
+/* Where bytes of a buffer are, and how many are there in one: a sparse buffer's are where it is bound to. */
+static char *
+bytes_at(uint64_t *out_room, const struct dcmi_vk_buffer_object *buffer, uint64_t offset)
+{
+    uint64_t unit = state.shape.sparse_unit;
+    *out_room = UINT64_MAX;
+    if (!buffer->binds)
+        return buffer->begin + offset;
+    const VkSparseMemoryBind *bound = &buffer->binds[offset / unit];
+    require(bound->memory != NULL);
+    *out_room = unit - offset % unit;
+    return bound->memory->memory + bound->memoryOffset + offset % unit;
+}
+
 static void
 run(const command *it)
 {
-    char *to = it->to->begin + it->region.dstOffset;
-    if (it->from) {
-        memcpy(to, it->from->begin + it->region.srcOffset, it->region.size);
-        tally(&state.regions, 1);
-        return;
+    uint64_t size = it->region.size;
+    for (uint64_t done = 0, part; done < size; done += part) {
+        uint64_t room, from_room = UINT64_MAX;
+        char *to = bytes_at(&room, it->to, it->region.dstOffset + done);
+        const char *from = it->from ? bytes_at(&from_room, it->from, it->region.srcOffset + done) : NULL;
+        part = size - done < room ? size - done : room;
+        part = part < from_room ? part : from_room;
+        if (from)
+            memcpy(to, from, part);
+        for (uint64_t i = 0; !from && i < part; i += sizeof it->word)
+            memcpy(to + i, &it->word, sizeof it->word);
     }
-    for (uint64_t i = 0; i < it->region.size; i += sizeof it->word)
-        memcpy(to + i, &it->word, sizeof it->word);
-    tally(&state.fills, 1);
+    tally(it->from ? &state.regions : &state.fills, 1);
 }
 
-/* ---- Submissions and fences ---- */
+/* ---- Submissions, fences and semaphores ---- */
 
 static void
-reach(VkFence fence)
+reach(const goal *it)
 {
     pthread_mutex_lock(&lock);
-    fence->is_reached = true;
+    if (it->fence)
+        it->fence->is_reached = true;
+    if (it->semaphore)
+        it->semaphore->value = it->value;
     pthread_cond_broadcast(&reached);
     pthread_mutex_unlock(&lock);
 }
@@ -728,40 +841,141 @@ void
 stand_in_end_held(void)
 {
     pthread_mutex_lock(&lock);
-    VkFence first = held;
+    goal *first = held;
     held = NULL;
+    held_end = &held;
     pthread_mutex_unlock(&lock);
     while (first) {
-        VkFence next = first->next;
+        goal *next = first->next;
         reach(first);
+        free(first);
         first = next;
     }
+}
+
+/* A goal that is reached when those before it are. */
+static void
+hold(goal it)
+{
+    goal *last = new_zeroed(sizeof *last);
+    *last = it;
+    *held_end = last;
+    held_end = &last->next;
+}
+
+static void
+run_all(const VkSubmitInfo *info)
+{
+    require(info->commandBufferCount <= 1 && info->waitSemaphoreCount == 0 && info->signalSemaphoreCount <= 1);
+    if (info->commandBufferCount == 0)
+        return;
+    const struct dcmi_vk_command_buffer_object *commands = info->pCommandBuffers[0];
+    require(!commands->is_recording);
+    for (uint32_t i = 0; i < commands->count; i++)
+        run(&commands->commands[i]);
+}
+
+/* What a submission is to reach, which then is under way. */
+static goal
+goal_of(const VkSubmitInfo *info, VkFence fence)
+{
+    goal it = {.fence = fence};
+    const VkTimelineSemaphoreSubmitInfo *values = chained(info, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
+    require(fence || info->signalSemaphoreCount);
+    if (fence) {
+        require(!fence->is_pending && !fence->is_reached);
+        fence->is_pending = true;
+    }
+    if (info->signalSemaphoreCount) {
+        require(values && values->signalSemaphoreValueCount == 1);
+        it.semaphore = info->pSignalSemaphores[0];
+        it.value = values->pSignalSemaphoreValues[0];
+        require(it.value > it.semaphore->pending);
+        it.semaphore->pending = it.value;
+    }
+    return it;
 }
 
 VkResult
 vkQueueSubmit(VkQueue queue, uint32_t info_count, const VkSubmitInfo *infos, VkFence fence)
 {
     MAY_FAIL();
-    require(queue && info_count <= 1 && !fence->is_pending && !fence->is_reached);
-    if (info_count) {
-        const struct dcmi_vk_command_buffer_object *commands = infos->pCommandBuffers[0];
-        require(infos->commandBufferCount == 1 && !commands->is_recording);
-        for (uint32_t i = 0; i < commands->count; i++)
-            run(&commands->commands[i]);
-    }
+    require(queue && info_count == 1);
+    run_all(infos);
     pthread_mutex_lock(&lock);
     state.submissions++;
-    fence->is_pending = true;
+    goal it = goal_of(infos, fence);
     bool is_held = state.holds;
-    VkFence *last = &held;
-    while (*last)
-        last = &(*last)->next;
-    fence->next = NULL;
     if (is_held)
-        *last = fence;
+        hold(it);
     pthread_mutex_unlock(&lock);
     if (!is_held)
-        reach(fence);
+        reach(&it);
+    return VK_SUCCESS;
+}
+
+static void
+bind(const struct dcmi_vk_buffer_object *buffer, const VkSparseMemoryBind *part)
+{
+    uint64_t unit = state.shape.sparse_unit, first = part->resourceOffset / unit;
+    require(buffer->binds && part->flags == 0 && part->size > 0);
+    require((part->resourceOffset | part->size | part->memoryOffset) % unit == 0);
+    require(part->resourceOffset + part->size <= sparse_units(buffer) * unit);
+    require(!part->memory || part->memoryOffset + part->size <= part->memory->bytes);
+    for (uint64_t i = 0; i < part->size / unit; i++)
+        buffer->binds[first + i] = (VkSparseMemoryBind){
+            .memory = part->memory,
+            .memoryOffset = part->memoryOffset + i * unit,
+        };
+}
+
+VkResult
+vkQueueBindSparse(VkQueue queue, uint32_t info_count, const VkBindSparseInfo *infos, VkFence fence)
+{
+    MAY_FAIL();
+    require(state.shape.families[queue->family].queueFlags & VK_QUEUE_SPARSE_BINDING_BIT);
+    require(info_count == 1 && infos->bufferBindCount > 0 && !infos->imageBindCount && !infos->imageOpaqueBindCount);
+    require(!infos->waitSemaphoreCount && !infos->signalSemaphoreCount && fence && !fence->is_reached);
+    for (uint32_t i = 0; i < infos->bufferBindCount; i++)
+        for (uint32_t j = 0; j < infos->pBufferBinds[i].bindCount; j++)
+            bind(infos->pBufferBinds[i].buffer, &infos->pBufferBinds[i].pBinds[j]);
+    tally(&state.binds, 1);
+    fence->is_pending = true;
+    reach(&(goal){.fence = fence});
+    return VK_SUCCESS;
+}
+
+VkResult
+vkCreateSemaphore(VkDevice device, const VkSemaphoreCreateInfo *info, const void *books, VkSemaphore *out)
+{
+    MAY_FAIL();
+    const VkSemaphoreTypeCreateInfo *type = chained(info, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+    require(device && !books && info->flags == 0 && state.shape.has_timelines);
+    require(type && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE);
+    *out = new_zeroed(sizeof **out);
+    (*out)->value = (*out)->pending = type->initialValue;
+    count(&state.live.semaphores, 1);
+    return VK_SUCCESS;
+}
+
+void
+vkDestroySemaphore(VkDevice device, VkSemaphore semaphore, const void *books)
+{
+    require(device && !books);
+    count(&state.live.semaphores, -1);
+    free(semaphore);
+}
+
+VkResult
+vkWaitSemaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns)
+{
+    MAY_FAIL();
+    require(device && info->semaphoreCount == 1 && info->flags == 0 && timeout_ns == UINT64_MAX);
+    pthread_mutex_lock(&lock);
+    require(info->pValues[0] <= info->pSemaphores[0]->pending);
+    while (info->pSemaphores[0]->value < info->pValues[0])
+        pthread_cond_wait(&reached, &lock);
+    pthread_mutex_unlock(&lock);
     return VK_SUCCESS;
 }
 

@@ -17,7 +17,7 @@ typedef struct stand_in_shape {
     uint32_t device_version;
     uint32_t device_type;
     const char *name;
-    const char *extensions[5]; /* up to the first NULL */
+    const char *extensions[8]; /* up to the first NULL */
     VkMemoryType types[STAND_IN_TYPES];
     uint32_t type_count;
     uint64_t heaps[STAND_IN_HEAPS];
@@ -34,15 +34,21 @@ typedef struct stand_in_shape {
     uint64_t skew_bytes;   /* memory begins so far behind a multiple of 4096 */
     uint64_t bound_skew;   /* buffers behind a memory's beginning lie so much farther than they should */
     uint64_t used_bytes;   /* of each heap, by other processes */
+    uint64_t sparse_bytes; /* of sparse buffers; 0: there are none */
+    uint64_t sparse_unit;  /* that they are bound in */
+    uint64_t sparse_skew;  /* they begin so far behind a multiple of it */
+    uint64_t buffer_bytes; /* of one buffer, where an extension tells */
     bool has_addresses;
+    bool has_timelines;   /* semaphores that are numbers */
     bool wants_dedicated; /* of each buffer */
     const char *lacks;    /* a function that vkGetDeviceProcAddr() does not find */
 } stand_in_shape;
 
 /* What is alive. */
 typedef struct stand_in_account {
-    int instances, devices, buffers, memories, fences, pools, descriptors;
-    int64_t bytes; /* of memory that is the device's own */
+    int instances, devices, buffers, memories, fences, semaphores, pools, descriptors;
+    int64_t bytes;        /* of memory that is the device's own */
+    int64_t sparse_bytes; /* of sparse buffers */
 } stand_in_account;
 
 typedef struct stand_in {
@@ -53,11 +59,12 @@ typedef struct stand_in {
     const char *fail_name;          /* only calls of this function count; NULL: all */
     VkResult fail_code;
     uint64_t failed;
-    atomic_bool holds; /* fences are not reached before stand_in_end_held(), though the work is done */
+    atomic_bool holds; /* fences and values are not reached before stand_in_end_held(), though the work is done */
     uint64_t submissions;
     uint64_t fills;
     uint64_t regions; /* copied, so far */
     uint64_t dedicated;
+    uint64_t binds; /* of sparse buffers, so far */
     uint64_t flushes;
     VkMappedMemoryRange last_range; /* flushed or invalidated */
 } stand_in;

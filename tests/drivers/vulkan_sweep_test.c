@@ -66,6 +66,29 @@ use_shared(void *device)
     (void)went_well(vulkan()->release(device, &nobody, &extent));
 }
 
+/* What was refused is not used. What could not be unmapped goes with its page and its range. */
+static void
+use_pages(void *device, uint64_t unit, dcmem_kind kind)
+{
+    uint64_t address = 0, page = 0;
+    if (!went_well(vulkan()->reserve(&address, device, 8 * unit, 2 * unit)))
+        return;
+    if (went_well(vulkan()->page_create(&page, device, &nobody, 2 * unit, kind))) {
+        const uint64_t at = address + unit;
+        if (went_well(vulkan()->page_map(device, &nobody, at, page, 0, 2 * unit))) {
+            const dcmem_extent extent = {.object = at, .address = at, .bytes = 2 * unit, .kind = kind};
+            use_memory(device, &extent);
+            if (kind == DCMEM_KIND_DEVICE)
+                use_queue(device, &extent);
+            (void)went_well(vulkan()->page_unmap(device, &nobody, at, 2 * unit));
+        }
+        (void)went_well(vulkan()->page_destroy(device, &nobody, page));
+    } else {
+        EXPECT_EQ(page, 0);
+    }
+    EXPECT_OK(vulkan()->unreserve(device, address, 8 * unit));
+}
+
 static void
 use_device(void *device)
 {
@@ -89,6 +112,10 @@ use_device(void *device)
         (void)went_well(vulkan()->release(device, &nobody, &extent));
     if (info.capabilities & DCMEM_CAP_IPC)
         use_shared(device);
+    if (info.capabilities & DCMEM_CAP_VIRTUAL) {
+        use_pages(device, 4 * info.page_bytes, DCMEM_KIND_DEVICE);
+        use_pages(device, 4 * info.page_bytes, DCMEM_KIND_HOST_VISIBLE);
+    }
 }
 
 static void
@@ -134,7 +161,7 @@ sweep(stand_in_shape shape, uint64_t fail_count, VkResult code)
     EXPECT_GE(from, 100);
 }
 
-#define SWEEPS(X) X(processor, processor) X(integrated, integrated()) X(discrete, discrete())
+#define SWEEPS(X) X(processor, processor) X(integrated, integrated()) X(discrete, discrete()) X(sparse, sparse())
 
 #define SWEEP(name, shape)                                                                                             \
     TEST(name##__survives_each_call_that_fails)                                                                        \
@@ -157,13 +184,14 @@ scarce_new(size_t bytes)
     return ++news == fail_new ? NULL : calloc(1, bytes);
 }
 
-TEST(processor__survives_each_want_of_memory_for_its_own_books)
+static void
+sweep_books(stand_in_shape shape)
 {
     void *(*own)(size_t) = dcmi_vk_new;
     dcmi_vk_new = scarce_new;
     fail_new = 0;
     do {
-        stand_in *library = stand_in_use(processor);
+        stand_in *library = stand_in_use(shape);
         news = 0;
         fail_new++;
         live();
@@ -171,4 +199,15 @@ TEST(processor__survives_each_want_of_memory_for_its_own_books)
     } while (news >= fail_new);
     dcmi_vk_new = own;
     EXPECT_GE(fail_new, 15);
+}
+
+TEST(processor__survives_each_want_of_memory_for_its_own_books)
+{
+    sweep_books(processor);
+}
+
+TEST(sparse__survives_each_want_of_memory_for_its_own_books)
+{
+    sweep_books(sparse());
+    sweep_books(integrated());
 }

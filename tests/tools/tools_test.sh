@@ -75,6 +75,12 @@ test_layers_let_a_unit_test_see_its_layer_and_those_below() {
     refuses_include tests/pool/class_test.c '"buffer/slot.h"' "nothing above"
 }
 
+test_layers_keep_layers_of_vendors_apart_from_dcmem() {
+    allows_include tests/layers/vulkan_layer.c '"drivers/vulkan/vk.h"'
+    refuses_include tests/layers/vulkan_layer.c '"drivers/vulkan/card.h"' "nothing of dcmem"
+    refuses_include tests/layers/vulkan_layer.c '"base/size.h"' "nothing of dcmem"
+}
+
 test_layers_let_tests_share_helpers() {
     rm -rf tree
     file tree/tests/backend/everything.h </dev/null

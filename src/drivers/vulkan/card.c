@@ -112,6 +112,7 @@ describe(dcmi_vk_card *card, const VkPhysicalDeviceProperties *it)
         it->deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || it->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     uint64_t atom = it->limits.nonCoherentAtomSize;
     card->atom_bytes = dcmi_is_power_of_two(atom) && atom <= DCMI_PAGE ? atom : 0;
+    card->sparse_bytes = it->limits.sparseAddressSpaceSize;
 }
 
 static void
@@ -120,9 +121,14 @@ read_properties(dcmi_vk_card *card)
     VkPhysicalDevicePCIBusInfoPropertiesEXT pci = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT,
     };
+    VkPhysicalDeviceMaintenance4Properties buffers = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
+        .pNext = card->has_pci ? &pci : NULL,
+        .maxBufferSize = 1u << 30, /* what Vulkan promises where nobody tells */
+    };
     VkPhysicalDeviceExternalMemoryHostPropertiesEXT host = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT,
-        .pNext = card->has_pci ? &pci : NULL,
+        .pNext = card->has_maintenance4 ? (void *)&buffers : buffers.pNext,
     };
     VkPhysicalDeviceIDProperties id = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES,
@@ -139,6 +145,7 @@ read_properties(dcmi_vk_card *card)
     memcpy(card->uuid, id.deviceUUID, sizeof card->uuid);
     memcpy(card->driver_uuid, id.driverUUID, sizeof card->driver_uuid);
     card->largest_bytes = largest.maxMemoryAllocationSize;
+    card->buffer_bytes = buffers.maxBufferSize;
     card->import_bytes = host.minImportedHostPointerAlignment;
     card->has_host_memory = card->has_host_memory && dcmi_is_power_of_two(card->import_bytes);
     if (card->has_pci)
@@ -161,11 +168,22 @@ read_features(dcmi_vk_card *card)
     VkPhysicalDeviceBufferDeviceAddressFeatures address = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
     };
-    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &address};
-    if (!is_new_enough(card->id, 2))
-        return;
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+    };
+    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
+    bool is_new = is_new_enough(card->id, 2);
+    if (is_new || card->has_address_extension)
+        all.pNext = &address;
+    if (is_new || card->has_timeline_extension) {
+        timeline.pNext = all.pNext;
+        all.pNext = &timeline;
+    }
     dcmi_vk.vkGetPhysicalDeviceFeatures2(card->id, &all);
     card->has_addresses = address.bufferDeviceAddress;
+    card->has_timelines = timeline.timelineSemaphore;
+    if (!all.features.sparseBinding || !all.features.sparseResidencyBuffer || !all.features.sparseResidencyAliased)
+        card->sparse_bytes = 0;
 }
 
 static void
@@ -185,24 +203,34 @@ read_sharing(dcmi_vk_card *card)
     card->shares_dedicated = can.externalMemoryFeatures & VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
 }
 
-/* The first family that can transfer: what can compute or draw can. */
+/* The first family that can do one of these. */
+static uint32_t
+family_for(const VkQueueFamilyProperties *families, uint32_t count, uint32_t can)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if ((families[i].queueFlags & can) && families[i].queueCount > 0)
+            return i;
+    return DCMI_VK_NO_FAMILY;
+}
+
+/* The first that can transfer: what can compute or draw can. Sparse buffers are best bound by the same. */
 static bool
-find_family(dcmi_vk_card *card)
+find_families(dcmi_vk_card *card)
 {
     enum { MOST = 32 };
     uint32_t count = MOST;
     VkQueueFamilyProperties families[MOST];
     memset(families, 0, sizeof families);
     dcmi_vk.vkGetPhysicalDeviceQueueFamilyProperties(card->id, &count, families);
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t can = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT;
-        if (!(families[i].queueFlags & can) || families[i].queueCount == 0)
-            continue;
-        card->family = i;
-        card->queue_count = (uint32_t)dcmi_min(families[i].queueCount, DCMI_VK_PORTS);
-        return true;
-    }
-    return false;
+    card->family = family_for(families, count, VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT);
+    if (card->family == DCMI_VK_NO_FAMILY)
+        return false;
+    card->queue_count = (uint32_t)dcmi_min(families[card->family].queueCount, DCMI_VK_PORTS);
+    bool is_same = families[card->family].queueFlags & VK_QUEUE_SPARSE_BINDING_BIT;
+    card->sparse_family = is_same ? card->family : family_for(families, count, VK_QUEUE_SPARSE_BINDING_BIT);
+    if (!card->sparse_bytes)
+        card->sparse_family = DCMI_VK_NO_FAMILY;
+    return true;
 }
 
 /* Kinds that no card may lack. */
@@ -225,7 +253,7 @@ dcmi_vk_card_read(dcmi_vk_card *card, VkPhysicalDevice id)
     read_sharing(card);
     dcmi_vk.vkGetPhysicalDeviceMemoryProperties2(id, &memory);
     card->memory = memory.memoryProperties;
-    return card->largest_bytes >= DCMI_PAGE && has_memory(card) && find_family(card);
+    return card->largest_bytes >= DCMI_PAGE && has_memory(card) && find_families(card);
 }
 
 /* ---- Finding ---- */

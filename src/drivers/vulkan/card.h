@@ -16,6 +16,8 @@
 #define DCMI_VK_CARDS 16u
 #define DCMI_VK_PORTS 8u
 
+#define DCMI_VK_NO_FAMILY UINT32_MAX
+
 /* What every buffer can be used for. */
 #define DCMI_VK_USAGE                                                                                                  \
     (VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |        \
@@ -27,7 +29,10 @@
     X(has_host_memory, "VK_EXT_external_memory_host")                                                                  \
     X(has_fd_memory, "VK_KHR_external_memory_fd")                                                                      \
     X(has_memory_budget, "VK_EXT_memory_budget")                                                                       \
-    X(has_pci, "VK_EXT_pci_bus_info")
+    X(has_maintenance4, "VK_KHR_maintenance4") /* asked for the largest buffer */                                      \
+    X(has_pci, "VK_EXT_pci_bus_info")                                                                                  \
+    X(has_address_extension, "VK_KHR_buffer_device_address") /* part of Vulkan from 1.2 on, as is the next */          \
+    X(has_timeline_extension, "VK_KHR_timeline_semaphore")
 
 typedef struct dcmi_vk_card {
     VkPhysicalDevice id; /* in our instance */
@@ -42,10 +47,14 @@ typedef struct dcmi_vk_card {
     uint64_t import_bytes; /* what imported pointers and sizes are multiples of */
     uint32_t family;       /* of queues that can transfer */
     uint32_t queue_count;
-    bool is_unified;       /* its memory is the host's */
-    bool has_addresses;    /* buffers have addresses */
-    bool can_share;        /* buffers can be exported and imported */
-    bool shares_dedicated; /* and must then have memory for themselves */
+    uint32_t sparse_family; /* of queues that bind sparse buffers; DCMI_VK_NO_FAMILY: there are no such buffers */
+    uint64_t sparse_bytes;  /* of all sparse buffers of a device together */
+    uint64_t buffer_bytes;  /* of one buffer of any sort */
+    bool is_unified;        /* its memory is the host's */
+    bool has_addresses;     /* buffers have addresses */
+    bool has_timelines;     /* semaphores can be numbers */
+    bool can_share;         /* buffers can be exported and imported */
+    bool shares_dedicated;  /* and must then have memory for themselves */
 #define DCMEM_X(field, name) bool field;
     DCMI_VK_EXTENSIONS(DCMEM_X)
 #undef DCMEM_X

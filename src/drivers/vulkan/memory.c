@@ -35,8 +35,8 @@ typedef struct order {
 
 /* ---- Buffers ---- */
 
-static dcmem_result
-create_buffer(VkBuffer *out, const dcmi_vk_device *device, uint64_t bytes, uint32_t handle_type)
+dcmem_result
+dcmi_vk_buffer_create(VkBuffer *out, const dcmi_vk_device *device, uint64_t bytes, uint32_t flags, uint32_t handle_type)
 {
     const VkExternalMemoryBufferCreateInfo external = {
         .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
@@ -45,6 +45,7 @@ create_buffer(VkBuffer *out, const dcmi_vk_device *device, uint64_t bytes, uint3
     const VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .pNext = handle_type ? &external : NULL,
+        .flags = flags,
         .size = bytes,
         .usage = DCMI_VK_USAGE | (device->has_addresses ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0),
         .sharingMode = VK_SHARING_MODE_EXCLUSIVE,
@@ -53,8 +54,8 @@ create_buffer(VkBuffer *out, const dcmi_vk_device *device, uint64_t bytes, uint3
     return code ? dcmi_vk_fail(code, "a buffer of %llu bytes", (unsigned long long)bytes) : DCMEM_OK;
 }
 
-static VkMemoryRequirements
-needs_of(const dcmi_vk_device *device, VkBuffer buffer, bool *out_alone)
+VkMemoryRequirements
+dcmi_vk_buffer_needs(const dcmi_vk_device *device, VkBuffer buffer, bool *out_alone)
 {
     VkMemoryDedicatedRequirements alone = {.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS};
     VkMemoryRequirements2 needs = {.sType = VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2, .pNext = &alone};
@@ -65,6 +66,16 @@ needs_of(const dcmi_vk_device *device, VkBuffer buffer, bool *out_alone)
     dcmi_vk.vkGetBufferMemoryRequirements2(device->id, &info, &needs);
     *out_alone = alone.requiresDedicatedAllocation;
     return needs.memoryRequirements;
+}
+
+uint64_t
+dcmi_vk_buffer_address(const dcmi_vk_device *device, VkBuffer buffer)
+{
+    const VkBufferDeviceAddressInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+        .buffer = buffer,
+    };
+    return device->has_addresses ? device->vkGetBufferDeviceAddress(device->id, &info) : 0;
 }
 
 /* ---- Memory under a buffer ---- */
@@ -117,7 +128,7 @@ find_memory(dcmi_vk_piece *piece, dcmi_vk_device *device, const order *wanted)
 {
     bool alone;
     const dcmi_vk_card *card = device->card;
-    VkMemoryRequirements needs = needs_of(device, piece->buffer, &alone);
+    VkMemoryRequirements needs = dcmi_vk_buffer_needs(device, piece->buffer, &alone);
     alone = alone || (wanted->handle_type == VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT && card->shares_dedicated);
     int type = dcmi_vk_card_type(card, needs.memoryTypeBits & wanted->type_bits, wanted->kind);
     if (type < 0)
@@ -159,18 +170,13 @@ map(dcmi_vk_piece *piece, const dcmi_vk_device *device)
 static dcmem_result
 bind(dcmi_vk_piece *piece, const dcmi_vk_device *device, uint64_t offset)
 {
-    const VkBufferDeviceAddressInfo info = {
-        .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
-        .buffer = piece->buffer,
-    };
     VkResult code = dcmi_vk.vkBindBufferMemory(device->id, piece->buffer, piece->memory, offset);
     if (code)
         return dcmi_vk_fail(code, "a buffer could not be bound to its memory");
     piece->offset = offset;
     if (piece->host)
         piece->host = (char *)piece->host + offset;
-    if (device->has_addresses)
-        piece->address = device->vkGetBufferDeviceAddress(device->id, &info);
+    piece->address = dcmi_vk_buffer_address(device, piece->buffer);
     return DCMEM_OK;
 }
 
@@ -192,7 +198,7 @@ unmake(dcmi_vk_piece *piece, dcmi_vk_device *device)
 static dcmem_result
 make(dcmi_vk_piece *piece, dcmi_vk_device *device, const order *wanted)
 {
-    dcmem_result result = create_buffer(&piece->buffer, device, wanted->bytes, wanted->handle_type);
+    dcmem_result result = dcmi_vk_buffer_create(&piece->buffer, device, wanted->bytes, 0, wanted->handle_type);
     if (!result)
         result = find_memory(piece, device, wanted);
     if (!result)
@@ -216,13 +222,13 @@ shift(dcmi_vk_piece *piece, dcmi_vk_device *device, const order *wanted)
 {
     bool alone;
     uint64_t offset = wanted->alignment - excess(piece, wanted);
-    VkMemoryRequirements needs = needs_of(device, piece->buffer, &alone);
+    VkMemoryRequirements needs = dcmi_vk_buffer_needs(device, piece->buffer, &alone);
     if (offset % needs.alignment)
         return dcmi_fail(DCMEM_E_MISALIGNED, "buffers of this device cannot be aligned by %llu",
                          (unsigned long long)wanted->alignment);
     dcmi_vk.vkDestroyBuffer(device->id, piece->buffer, NULL);
     piece->buffer = NULL;
-    dcmem_result result = create_buffer(&piece->buffer, device, wanted->bytes, wanted->handle_type);
+    dcmem_result result = dcmi_vk_buffer_create(&piece->buffer, device, wanted->bytes, 0, wanted->handle_type);
     if (!result)
         result = bind(piece, device, offset);
     if (!result && excess(piece, wanted))
@@ -309,13 +315,19 @@ new_piece(void)
     return piece;
 }
 
+void
+dcmi_vk_memory_end(dcmi_vk_device *device, dcmi_vk_piece *piece)
+{
+    unmake(piece, device);
+    free(piece);
+}
+
 /* What became of a piece: its extent, or nothing. */
 static dcmem_result
 finish(dcmem_extent *out, dcmi_vk_device *device, dcmi_vk_piece *piece, dcmem_result result, dcmem_extent extent)
 {
     if (result) {
-        unmake(piece, device);
-        free(piece);
+        dcmi_vk_memory_end(device, piece);
         return result;
     }
     *out = extent;
@@ -337,9 +349,45 @@ dcmi_vk_memory_acquire(dcmem_extent *out, dcmi_vk_device *device, const dcmem_ac
 void
 dcmi_vk_memory_release(dcmi_vk_device *device, const dcmem_extent *extent)
 {
-    dcmi_vk_piece *piece = dcmi_vk_piece_of(extent);
-    unmake(piece, device);
-    free(piece);
+    dcmi_vk_memory_end(device, dcmi_vk_piece_of(extent));
+}
+
+/* ---- Pages ---- */
+
+static dcmem_result
+make_page(dcmi_vk_piece *piece, dcmi_vk_device *device, dcmem_kind kind)
+{
+    const order plain = {.kind = kind};
+    int type = dcmi_vk_card_type(device->card, device->pages.type_bits, kind);
+    if (type < 0)
+        return dcmi_fail(DCMEM_E_UNSUPPORTED, "the device has no pages of kind %s", dcmem_kind_name(kind));
+    piece->type = (uint32_t)type;
+    piece->heap = device->card->memory.memoryTypes[type].heapIndex;
+    dcmem_result result = charge(piece, device);
+    if (!result)
+        result = allocate(piece, device, &plain, false);
+    return result ? result : map(piece, device);
+}
+
+dcmem_result
+dcmi_vk_memory_page(dcmi_vk_piece **out, dcmi_vk_device *device, uint64_t bytes, dcmem_kind kind)
+{
+    if (kind >= DCMEM_KIND_COUNT)
+        return dcmi_fail(DCMEM_E_UNSUPPORTED, "there is no memory kind %d", (int)kind);
+    if (bytes > device->card->largest_bytes)
+        return dcmi_fail(DCMEM_E_TOO_LARGE, "a page of %llu bytes; the device gives at most %llu at once",
+                         (unsigned long long)bytes, (unsigned long long)device->card->largest_bytes);
+    dcmi_vk_piece *piece = new_piece();
+    if (!piece)
+        return DCMEM_E_NO_HOST_MEMORY;
+    piece->memory_bytes = bytes;
+    dcmem_result result = make_page(piece, device, kind);
+    if (result) {
+        dcmi_vk_memory_end(device, piece);
+        return result;
+    }
+    *out = piece;
+    return DCMEM_OK;
 }
 
 /* ---- Import ---- */
@@ -491,14 +539,13 @@ dcmi_vk_memory_adopt(dcmem_extent *out, dcmi_vk_device *device, const dcmem_ipc_
 
 /* What of the memory must be told of: whole units around the range. Nothing where it is coherent. */
 static bool
-range_of(VkMappedMemoryRange *out, const dcmi_vk_device *device, const dcmem_extent *extent, uint64_t offset,
-         uint64_t bytes)
+range_of(VkMappedMemoryRange *out, dcmi_vk_device *device, const dcmem_extent *extent, uint64_t offset, uint64_t bytes)
 {
-    const dcmi_vk_piece *piece = dcmi_vk_piece_of(extent);
-    if (!piece->host || piece->is_coherent)
+    const dcmi_vk_piece *piece = dcmi_vk_piece_at(&offset, device, extent);
+    if (!piece || !piece->host || piece->is_coherent)
         return false;
-    uint64_t atom = device->card->atom_bytes, begin = dcmi_round_down(piece->offset + offset, atom);
-    uint64_t end = dcmi_round_down(piece->offset + offset + bytes + atom - 1, atom);
+    uint64_t atom = device->card->atom_bytes, begin = dcmi_round_down(offset, atom);
+    uint64_t end = dcmi_round_down(offset + bytes + atom - 1, atom);
     *out = (VkMappedMemoryRange){
         .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
         .memory = piece->memory,
@@ -548,10 +595,10 @@ dcmi_vk_memory_probe(dcmi_vk_device *device)
 {
     bool alone;
     VkBuffer buffer;
-    dcmem_result result = create_buffer(&buffer, device, DCMI_VK_ALIGNMENT, 0);
+    dcmem_result result = dcmi_vk_buffer_create(&buffer, device, DCMI_VK_ALIGNMENT, 0, 0);
     if (result)
         return result;
-    device->type_bits = needs_of(device, buffer, &alone).memoryTypeBits;
+    device->type_bits = dcmi_vk_buffer_needs(device, buffer, &alone).memoryTypeBits;
     dcmi_vk.vkDestroyBuffer(device->id, buffer, NULL);
     device->kinds = DCMEM_KIND_BIT(DCMEM_KIND_HOST);
     for (int kind = 0; kind < DCMEM_KIND_COUNT; kind++)

@@ -4,9 +4,8 @@
  *     completed   the value up to which all is done; never falls, never passes submitted
  *
  * Submissions happen in the caller's thread only, so that a VkQueue that is lent is used in calls to dcmem and at no
- * other time. The watching thread waits for fences, which concerns no VkQueue, and writes `completed`: whoever asks for
- * it reads memory. A timeline semaphore would be one more thing to wait for in its place: its value is asked of the
- * driver. */
+ * other time. The watching thread waits for the stream's semaphore or fences, which concerns no VkQueue, and writes
+ * `completed`: whoever asks for it reads memory, where the semaphore's value would be asked of the driver. */
 #ifndef DCMI_VULKAN_QUEUE_H
 #define DCMI_VULKAN_QUEUE_H
 

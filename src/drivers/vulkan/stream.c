@@ -3,6 +3,7 @@
 
 #include "base/os.h"
 #include "base/size.h"
+#include "drivers/vulkan/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,22 +17,22 @@ dcmi_vk_host_of(const dcmem_place *place)
     return host ? host + place->offset : NULL;
 }
 
+static bool
+is_mapped_page(const dcmem_place *place)
+{
+    return place->extent && !dcmi_vk_piece_of(place->extent);
+}
+
 bool
 dcmi_vk_is_plain(const dcmem_place *place)
 {
-    return !place->extent || dcmi_vk_piece_of(place->extent)->is_plain;
-}
-
-static VkBuffer
-buffer_of(const dcmem_place *place)
-{
-    return place->extent ? dcmi_vk_piece_of(place->extent)->buffer : NULL;
+    return !place->extent || (!is_mapped_page(place) && dcmi_vk_piece_of(place->extent)->is_plain);
 }
 
 bool
 dcmi_vk_has_buffer(const dcmem_place *place)
 {
-    return buffer_of(place) != NULL;
+    return is_mapped_page(place) || (place->extent && dcmi_vk_piece_of(place->extent)->buffer);
 }
 
 void
@@ -47,7 +48,7 @@ dcmi_vk_host_fill(char *to, uint64_t bytes, const void *pattern, uint32_t patter
 static dcmi_vk_slot *
 slot_of(dcmi_vk_stream *stream, uint64_t number)
 {
-    return &stream->slots[number % DCMI_VK_SLOTS];
+    return &stream->slots[(number - 1) % DCMI_VK_SLOTS];
 }
 
 static uint64_t
@@ -62,12 +63,29 @@ staging_of(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot)
     return (char *)stream->staging.host + staging_offset(stream, slot);
 }
 
+/* Until the device has done its part of submission number `number`, which has a slot. */
+static VkResult
+wait_for(dcmi_vk_stream *stream, uint64_t number)
+{
+    const dcmi_vk_device *device = stream->device;
+    const VkSemaphoreWaitInfo reached = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+        .semaphoreCount = 1,
+        .pSemaphores = &stream->timeline,
+        .pValues = &number,
+    };
+    if (stream->timeline)
+        return device->vkWaitSemaphores(device->id, &reached, UINT64_MAX);
+    return dcmi_vk.vkWaitForFences(device->id, 1, &slot_of(stream, number)->fence, VK_TRUE, UINT64_MAX);
+}
+
 VkResult
 dcmi_vk_stream_settle(dcmi_vk_slot *out, dcmi_vk_stream *stream)
 {
     dcmi_vk_port *port = stream->port;
-    const dcmi_vk_slot *slot = slot_of(stream, atomic_load(&stream->ended));
-    VkResult code = dcmi_vk.vkWaitForFences(stream->device->id, 1, &slot->fence, VK_TRUE, UINT64_MAX);
+    uint64_t number = atomic_load(&stream->ended) + 1;
+    const dcmi_vk_slot *slot = slot_of(stream, number);
+    VkResult code = wait_for(stream, number);
     if (code) {
         /* The slot must not be used again while the device is at it. One that is lost fails this, and is at nothing. */
         dcmi_lock_take(&port->lock);
@@ -126,10 +144,10 @@ barrier(VkCommandBuffer commands, VkFlags from, VkFlags from_access, VkFlags to,
 static dcmem_result
 take_slot(dcmi_vk_slot **out, dcmi_vk_stream *stream)
 {
-    uint64_t number = atomic_load(&stream->begun);
+    uint64_t number = atomic_load(&stream->begun) + 1;
     dcmi_vk_slot *slot = slot_of(stream, number);
-    VkResult code = number < DCMI_VK_SLOTS ? VK_SUCCESS : await(stream, number - DCMI_VK_SLOTS + 1);
-    if (!code)
+    VkResult code = number <= DCMI_VK_SLOTS ? VK_SUCCESS : await(stream, number - DCMI_VK_SLOTS);
+    if (!code && slot->fence)
         code = dcmi_vk.vkResetFences(stream->device->id, 1, &slot->fence);
     if (code)
         return dcmi_vk_fail(code, "a place for a command");
@@ -159,23 +177,33 @@ begin(dcmi_vk_slot **out, dcmi_vk_stream *stream)
     return DCMEM_OK;
 }
 
+/* With the slot's commands, or with none: then it is done when all before it is. */
 static dcmem_result
 submit(dcmi_vk_stream *stream, const dcmi_vk_slot *slot, uint32_t count)
 {
     dcmi_vk_port *port = stream->port;
+    uint64_t number = atomic_load(&stream->begun) + 1;
+    const VkTimelineSemaphoreSubmitInfo reaches = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &number,
+    };
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .commandBufferCount = 1,
+        .pNext = stream->timeline ? &reaches : NULL,
+        .commandBufferCount = count,
         .pCommandBuffers = &slot->commands,
+        .signalSemaphoreCount = stream->timeline ? 1 : 0,
+        .pSignalSemaphores = &stream->timeline,
     };
     dcmi_lock_take(&port->lock);
-    VkResult code = dcmi_vk.vkQueueSubmit(port->queue, count, count ? &info : NULL, slot->fence);
+    VkResult code = dcmi_vk.vkQueueSubmit(port->queue, 1, &info, slot->fence);
     dcmi_lock_drop(&port->lock);
     if (code)
         return dcmi_vk_fail(code, "a command could not be submitted");
-    uint64_t begun = atomic_fetch_add(&stream->begun, 1) + 1;
+    atomic_store(&stream->begun, number);
     if (slot->host)
-        stream->host_until = begun;
+        stream->host_until = number;
     atomic_fetch_add(&stream->begins, 1);
     dcmi_os_wake(&stream->begins);
     return DCMEM_OK;
@@ -218,21 +246,42 @@ settle_failed(dcmi_vk_stream *stream, dcmem_result result)
 
 /* ---- Copies ---- */
 
-static VkBuffer
-staging_buffer(const dcmi_vk_stream *stream)
+/* A slot's part of the staging memory. */
+static dcmem_place
+staging_place(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot)
 {
-    return dcmi_vk_piece_of(&stream->staging)->buffer;
+    return (dcmem_place){.extent = &stream->staging, .offset = staging_offset(stream, slot)};
+}
+
+/* Between places that have buffers, or at mapped pages several. */
+static void
+record_copy(dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmem_place *to, const dcmem_place *from,
+            uint64_t bytes)
+{
+    for (uint64_t done = 0, part; done < bytes; done += part) {
+        const dcmi_vk_spot there = dcmi_vk_spot_of(stream->device, to, done);
+        const dcmi_vk_spot here = dcmi_vk_spot_of(stream->device, from, done);
+        part = dcmi_min(bytes - done, dcmi_min(there.room, here.room));
+        const VkBufferCopy region = {here.offset, there.offset, part};
+        dcmi_vk.vkCmdCopyBuffer(slot->commands, here.buffer, there.buffer, 1, &region);
+    }
+}
+
+/* `place`, so many bytes on. */
+static dcmem_place
+behind(const dcmem_place *place, uint64_t bytes)
+{
+    return (dcmem_place){.extent = place->extent, .offset = place->offset + bytes};
 }
 
 static dcmem_result
 copy_within(dcmi_vk_stream *stream, const dcmem_place *to, const dcmem_place *from, uint64_t bytes)
 {
     dcmi_vk_slot *slot;
-    const VkBufferCopy all = {from->offset, to->offset, bytes};
     dcmem_result result = begin(&slot, stream);
     if (result)
         return result;
-    dcmi_vk.vkCmdCopyBuffer(slot->commands, buffer_of(from), buffer_of(to), 1, &all);
+    record_copy(stream, slot, to, from, bytes);
     return end(stream, slot, true);
 }
 
@@ -245,9 +294,9 @@ copy_in(dcmi_vk_stream *stream, const dcmem_place *to, const char *from, uint64_
         dcmem_result result = begin(&slot, stream);
         if (result)
             return result;
-        const VkBufferCopy region = {staging_offset(stream, slot), to->offset + done, part};
+        const dcmem_place staged = staging_place(stream, slot), next = behind(to, done);
         memcpy(staging_of(stream, slot), from + done, part);
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging_buffer(stream), buffer_of(to), 1, &region);
+        record_copy(stream, slot, &next, &staged, part);
         result = end(stream, slot, done + part == bytes);
         if (result)
             return result;
@@ -264,8 +313,8 @@ copy_out(dcmi_vk_stream *stream, char *to, const dcmem_place *from, uint64_t byt
         dcmem_result result = begin(&slot, stream);
         if (result)
             return result;
-        const VkBufferCopy region = {from->offset + done, staging_offset(stream, slot), part};
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, buffer_of(from), staging_buffer(stream), 1, &region);
+        const dcmem_place staged = staging_place(stream, slot), next = behind(from, done);
+        record_copy(stream, slot, &staged, &next, part);
         slot->host = to + done;
         slot->bytes = part;
         result = end(stream, slot, done + part == bytes);
@@ -309,21 +358,21 @@ is_word(uint32_t *out, const void *pattern, uint32_t pattern_bytes)
     return memcmp(wide, wide + 4, sizeof wide - 4) == 0;
 }
 
-/* The pattern is laid out in staging memory, and copied from there again and again. */
+/* From the slot's part of the staging memory, where the pattern is laid out, again and again. Where a buffer begins,
+ * the pattern does. */
 static void
-fill_by_copies(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmem_place *to, uint64_t bytes,
-               const void *pattern, uint32_t pattern_bytes)
+fill_by_copies(const dcmi_vk_stream *stream, const dcmi_vk_slot *slot, const dcmi_vk_spot *to, uint64_t bytes)
 {
     enum { MOST = 64 };
     uint32_t count = 0;
     VkBufferCopy regions[MOST];
-    dcmi_vk_host_fill(staging_of(stream, slot), dcmi_min(bytes, DCMI_VK_CHUNK), pattern, pattern_bytes);
+    VkBuffer staging = dcmi_vk_piece_of(&stream->staging)->buffer;
     for (uint64_t done = 0, part; done < bytes; done += part) {
         part = dcmi_min(bytes - done, DCMI_VK_CHUNK);
         regions[count++] = (VkBufferCopy){staging_offset(stream, slot), to->offset + done, part};
         if (count < MOST && done + part < bytes)
             continue;
-        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging_buffer(stream), buffer_of(to), count, regions);
+        dcmi_vk.vkCmdCopyBuffer(slot->commands, staging, to->buffer, count, regions);
         count = 0;
     }
 }
@@ -336,10 +385,17 @@ fill_buffer(dcmi_vk_stream *stream, const dcmem_place *to, uint64_t bytes, const
     dcmem_result result = begin(&slot, stream);
     if (result)
         return result;
-    if (is_word(&word, pattern, pattern_bytes) && (to->offset | bytes) % sizeof word == 0)
-        dcmi_vk.vkCmdFillBuffer(slot->commands, buffer_of(to), to->offset, bytes, word);
-    else
-        fill_by_copies(stream, slot, to, bytes, pattern, pattern_bytes);
+    bool has_command = is_word(&word, pattern, pattern_bytes) && (to->offset | bytes) % sizeof word == 0;
+    if (!has_command)
+        dcmi_vk_host_fill(staging_of(stream, slot), dcmi_min(bytes, DCMI_VK_CHUNK), pattern, pattern_bytes);
+    for (uint64_t done = 0, part; done < bytes; done += part) {
+        const dcmi_vk_spot there = dcmi_vk_spot_of(stream->device, to, done);
+        part = dcmi_min(bytes - done, there.room);
+        if (has_command)
+            dcmi_vk.vkCmdFillBuffer(slot->commands, there.buffer, there.offset, part, word);
+        else
+            fill_by_copies(stream, slot, &there, part);
+    }
     return end(stream, slot, true);
 }
 
@@ -356,6 +412,25 @@ dcmi_vk_stream_fill(dcmi_vk_stream *stream, const dcmem_place *to, uint64_t byte
 
 /* ---- Opening ---- */
 
+/* What tells when the device has done its part. */
+static VkResult
+make_signals(dcmi_vk_stream *stream)
+{
+    VkDevice device = stream->device->id;
+    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    const VkSemaphoreTypeCreateInfo number = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+        .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
+    };
+    const VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &number};
+    if (stream->device->has_timelines)
+        return dcmi_vk.vkCreateSemaphore(device, &semaphore, NULL, &stream->timeline);
+    VkResult code = VK_SUCCESS;
+    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++)
+        code = dcmi_vk.vkCreateFence(device, &fence, NULL, &stream->slots[i].fence);
+    return code;
+}
+
 static dcmem_result
 furnish(dcmi_vk_stream *stream, uint32_t family)
 {
@@ -366,7 +441,6 @@ furnish(dcmi_vk_stream *stream, uint32_t family)
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
         .queueFamilyIndex = family,
     };
-    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
     VkResult code = dcmi_vk.vkCreateCommandPool(device, &pool, NULL, &stream->pool);
     if (code)
         return dcmi_vk_fail(code, "a pool of commands");
@@ -377,10 +451,10 @@ furnish(dcmi_vk_stream *stream, uint32_t family)
         .commandBufferCount = DCMI_VK_SLOTS,
     };
     code = dcmi_vk.vkAllocateCommandBuffers(device, &all, commands);
-    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++) {
+    for (uint32_t i = 0; i < DCMI_VK_SLOTS && !code; i++)
         stream->slots[i].commands = commands[i];
-        code = dcmi_vk.vkCreateFence(device, &fence, NULL, &stream->slots[i].fence);
-    }
+    if (!code)
+        code = make_signals(stream);
     return code ? dcmi_vk_fail(code, "a stream of commands") : DCMEM_OK;
 }
 
@@ -391,6 +465,8 @@ dcmi_vk_stream_close(dcmi_vk_stream *stream)
     for (uint32_t i = 0; i < DCMI_VK_SLOTS; i++)
         if (stream->slots[i].fence)
             dcmi_vk.vkDestroyFence(device, stream->slots[i].fence, NULL);
+    if (stream->timeline)
+        dcmi_vk.vkDestroySemaphore(device, stream->timeline, NULL);
     if (stream->pool)
         dcmi_vk.vkDestroyCommandPool(device, stream->pool, NULL); /* With its command buffers. */
     dcmi_vk_memory_release(stream->device, &stream->staging);

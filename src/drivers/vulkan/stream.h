@@ -1,10 +1,12 @@
 /* stream.h: copies and fills in order, as submissions to a VkQueue; each has a slot of a ring until it is settled.
+ * Submissions are numbered from 1: where the device has timeline semaphores, the stream has one, and the device sets it
+ * to a submission's number when it has done its part. Where not, each slot has a fence.
  *
  *     begun    submissions so far
  *     ended    of these, settled: the device has done its part, and bytes for plain host memory are there
  *
- *   1. A slot is its command buffer, its fence and its part of the staging memory. Submission number n has slot n
- *      modulo the ring's size, so submissions never wait for memory, only for slots.
+ *   1. A slot is its command buffer, its part of the staging memory and, without a semaphore, its fence. Submission
+ *      number n has slot n - 1 modulo the ring's size, so submissions never wait for memory, only for slots.
  *   2. What is to come from plain host memory is read when it is submitted; what is to go there is written when it is
  *      settled. So whoever reads or writes plain host memory waits first until what goes there before has gone.
  *   3. One thread at a time submits, and one at a time settles. Where nobody else settles, the submitter does when it
@@ -19,8 +21,8 @@
 
 typedef struct dcmi_vk_slot {
     VkCommandBuffer commands;
-    VkFence fence;
-    void *host; /* where staged bytes go when the device is done; NULL: none go */
+    VkFence fence; /* NULL: the stream has a semaphore */
+    void *host;    /* where staged bytes go when the device is done; NULL: none go */
     uint64_t bytes;
     uint64_t value; /* of the work that it belongs to */
     bool is_last;   /* with it the work is done */
@@ -30,6 +32,7 @@ struct dcmi_vk_stream {
     dcmi_vk_device *device;
     dcmi_vk_port *port;
     VkCommandPool pool;
+    VkSemaphore timeline; /* NULL: slots have fences */
     dcmem_extent staging;
     dcmi_vk_slot slots[DCMI_VK_SLOTS];
     bool is_watched; /* somebody else settles */

@@ -21,6 +21,7 @@ typedef struct dcmi_vk_command_buffer_object *VkCommandBuffer;
 typedef struct dcmi_vk_memory_object *VkDeviceMemory;
 typedef struct dcmi_vk_buffer_object *VkBuffer;
 typedef struct dcmi_vk_fence_object *VkFence;
+typedef struct dcmi_vk_semaphore_object *VkSemaphore;
 typedef struct dcmi_vk_command_pool_object *VkCommandPool;
 
 /* name, number, what it means here */
@@ -69,7 +70,9 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_SUBMIT_INFO = 4,
     VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO = 5,
     VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE = 6,
+    VK_STRUCTURE_TYPE_BIND_SPARSE_INFO = 7,
     VK_STRUCTURE_TYPE_FENCE_CREATE_INFO = 8,
+    VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO = 9,
     VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO = 12,
     VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO = 39,
     VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO = 40,
@@ -94,10 +97,15 @@ enum vk_structure_type {
     VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT = 1000178000,
     VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT = 1000178001,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT = 1000178002,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES = 1000207000,
+    VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO = 1000207002,
+    VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO = 1000207003,
+    VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO = 1000207004,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT = 1000212000,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT = 1000237000,
     VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES = 1000257000,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES = 1000413001,
 };
 
 enum {
@@ -106,14 +114,19 @@ enum {
     VK_PHYSICAL_DEVICE_TYPE_CPU = 4
 };
 
-#define VK_QUEUE_GRAPHICS_BIT 1u
-#define VK_QUEUE_COMPUTE_BIT  2u
-#define VK_QUEUE_TRANSFER_BIT 4u
+#define VK_QUEUE_GRAPHICS_BIT       1u
+#define VK_QUEUE_COMPUTE_BIT        2u
+#define VK_QUEUE_TRANSFER_BIT       4u
+#define VK_QUEUE_SPARSE_BINDING_BIT 8u
 
 #define VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT  1u
 #define VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT  2u
 #define VK_MEMORY_PROPERTY_HOST_COHERENT_BIT 4u
 #define VK_MEMORY_PROPERTY_HOST_CACHED_BIT   8u
+
+#define VK_BUFFER_CREATE_SPARSE_BINDING_BIT   1u
+#define VK_BUFFER_CREATE_SPARSE_RESIDENCY_BIT 2u
+#define VK_BUFFER_CREATE_SPARSE_ALIASED_BIT   4u
 
 #define VK_BUFFER_USAGE_TRANSFER_SRC_BIT          0x1u
 #define VK_BUFFER_USAGE_TRANSFER_DST_BIT          0x2u
@@ -142,6 +155,8 @@ enum {
 #define VK_PIPELINE_STAGE_TRANSFER_BIT     0x1000u
 #define VK_PIPELINE_STAGE_HOST_BIT         0x4000u
 #define VK_PIPELINE_STAGE_ALL_COMMANDS_BIT 0x10000u
+
+#define VK_SEMAPHORE_TYPE_TIMELINE 1u
 
 #define VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT 2u
 #define VK_COMMAND_BUFFER_LEVEL_PRIMARY                 0u
@@ -210,7 +225,9 @@ typedef struct VkQueueFamilyProperties {
 } VkQueueFamilyProperties;
 
 typedef struct VkPhysicalDeviceLimits {
-    uint64_t unused[62];
+    uint64_t unused[7];
+    VkDeviceSize sparseAddressSpaceSize;
+    uint64_t unused_too[54];
     VkDeviceSize nonCoherentAtomSize;
 } VkPhysicalDeviceLimits;
 
@@ -227,6 +244,7 @@ typedef struct VkPhysicalDeviceProperties {
 } VkPhysicalDeviceProperties;
 
 _Static_assert(offsetof(VkPhysicalDeviceProperties, limits) == 296, "as in Vulkan");
+_Static_assert(offsetof(VkPhysicalDeviceLimits, sparseAddressSpaceSize) == 56, "as in Vulkan");
 _Static_assert(offsetof(VkPhysicalDeviceLimits, nonCoherentAtomSize) == 496, "as in Vulkan");
 _Static_assert(sizeof(VkPhysicalDeviceProperties) == 824, "as in Vulkan");
 
@@ -236,10 +254,21 @@ typedef struct VkPhysicalDeviceProperties2 {
     VkPhysicalDeviceProperties properties;
 } VkPhysicalDeviceProperties2;
 
+typedef struct VkPhysicalDeviceFeatures {
+    VkBool32 unused[44];
+    VkBool32 sparseBinding;
+    VkBool32 sparseResidencyBuffer;
+    VkBool32 unused_images[6];
+    VkBool32 sparseResidencyAliased;
+    VkBool32 unused_too[2];
+} VkPhysicalDeviceFeatures;
+
+_Static_assert(sizeof(VkPhysicalDeviceFeatures) == 55 * sizeof(VkBool32), "as in Vulkan");
+
 typedef struct VkPhysicalDeviceFeatures2 {
     uint32_t sType;
     void *pNext;
-    VkBool32 unused[55];
+    VkPhysicalDeviceFeatures features;
 } VkPhysicalDeviceFeatures2;
 
 typedef struct VkMemoryType {
@@ -284,6 +313,12 @@ typedef struct VkPhysicalDeviceMaintenance3Properties {
     VkDeviceSize maxMemoryAllocationSize;
 } VkPhysicalDeviceMaintenance3Properties;
 
+typedef struct VkPhysicalDeviceMaintenance4Properties {
+    uint32_t sType;
+    void *pNext;
+    VkDeviceSize maxBufferSize;
+} VkPhysicalDeviceMaintenance4Properties;
+
 typedef struct VkPhysicalDeviceExternalMemoryHostPropertiesEXT {
     uint32_t sType;
     void *pNext;
@@ -314,6 +349,12 @@ typedef struct VkPhysicalDeviceBufferDeviceAddressFeatures {
     VkBool32 bufferDeviceAddressMultiDevice;
 } VkPhysicalDeviceBufferDeviceAddressFeatures;
 
+typedef struct VkPhysicalDeviceTimelineSemaphoreFeatures {
+    uint32_t sType;
+    void *pNext;
+    VkBool32 timelineSemaphore;
+} VkPhysicalDeviceTimelineSemaphoreFeatures;
+
 typedef struct VkPhysicalDeviceExternalBufferInfo {
     uint32_t sType;
     const void *pNext;
@@ -334,13 +375,75 @@ typedef struct VkSubmitInfo {
     uint32_t sType;
     const void *pNext;
     uint32_t waitSemaphoreCount;
-    const void *pWaitSemaphores;
+    const VkSemaphore *pWaitSemaphores;
     const VkFlags *pWaitDstStageMask;
     uint32_t commandBufferCount;
     const VkCommandBuffer *pCommandBuffers;
     uint32_t signalSemaphoreCount;
-    const void *pSignalSemaphores;
+    const VkSemaphore *pSignalSemaphores;
 } VkSubmitInfo;
+
+/* A value for each semaphore of the submission. */
+typedef struct VkTimelineSemaphoreSubmitInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t waitSemaphoreValueCount;
+    const uint64_t *pWaitSemaphoreValues;
+    uint32_t signalSemaphoreValueCount;
+    const uint64_t *pSignalSemaphoreValues;
+} VkTimelineSemaphoreSubmitInfo;
+
+typedef struct VkSemaphoreCreateInfo {
+    uint32_t sType;
+    const void *pNext;
+    VkFlags flags;
+} VkSemaphoreCreateInfo;
+
+typedef struct VkSemaphoreTypeCreateInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t semaphoreType;
+    uint64_t initialValue;
+} VkSemaphoreTypeCreateInfo;
+
+typedef struct VkSemaphoreWaitInfo {
+    uint32_t sType;
+    const void *pNext;
+    VkFlags flags;
+    uint32_t semaphoreCount;
+    const VkSemaphore *pSemaphores;
+    const uint64_t *pValues;
+} VkSemaphoreWaitInfo;
+
+/* `memory` NULL: nothing is bound there any more. */
+typedef struct VkSparseMemoryBind {
+    VkDeviceSize resourceOffset;
+    VkDeviceSize size;
+    VkDeviceMemory memory;
+    VkDeviceSize memoryOffset;
+    VkFlags flags;
+} VkSparseMemoryBind;
+
+typedef struct VkSparseBufferMemoryBindInfo {
+    VkBuffer buffer;
+    uint32_t bindCount;
+    const VkSparseMemoryBind *pBinds;
+} VkSparseBufferMemoryBindInfo;
+
+typedef struct VkBindSparseInfo {
+    uint32_t sType;
+    const void *pNext;
+    uint32_t waitSemaphoreCount;
+    const VkSemaphore *pWaitSemaphores;
+    uint32_t bufferBindCount;
+    const VkSparseBufferMemoryBindInfo *pBufferBinds;
+    uint32_t imageOpaqueBindCount;
+    const void *pImageOpaqueBinds;
+    uint32_t imageBindCount;
+    const void *pImageBinds;
+    uint32_t signalSemaphoreCount;
+    const VkSemaphore *pSignalSemaphores;
+} VkBindSparseInfo;
 
 typedef struct VkMemoryAllocateInfo {
     uint32_t sType;
@@ -517,6 +620,7 @@ typedef struct VkBufferCopy {
     X(void, vkGetDeviceQueue, (VkDevice device, uint32_t family, uint32_t index, VkQueue * out))                       \
     X(VkResult, vkQueueSubmit, (VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence))              \
     X(VkResult, vkQueueWaitIdle, (VkQueue queue))                                                                      \
+    X(VkResult, vkQueueBindSparse, (VkQueue queue, uint32_t count, const VkBindSparseInfo *infos, VkFence fence))      \
     X(VkResult, vkAllocateMemory,                                                                                      \
       (VkDevice device, const VkMemoryAllocateInfo *info, const void *books, VkDeviceMemory *out))                     \
     X(void, vkFreeMemory, (VkDevice device, VkDeviceMemory memory, const void *books))                                 \
@@ -534,6 +638,9 @@ typedef struct VkBufferCopy {
     X(VkResult, vkResetFences, (VkDevice device, uint32_t count, const VkFence *fences))                               \
     X(VkResult, vkWaitForFences,                                                                                       \
       (VkDevice device, uint32_t count, const VkFence *fences, VkBool32 all, uint64_t timeout_ns))                     \
+    X(VkResult, vkCreateSemaphore,                                                                                     \
+      (VkDevice device, const VkSemaphoreCreateInfo *info, const void *books, VkSemaphore *out))                       \
+    X(void, vkDestroySemaphore, (VkDevice device, VkSemaphore semaphore, const void *books))                           \
     X(VkResult, vkCreateCommandPool,                                                                                   \
       (VkDevice device, const VkCommandPoolCreateInfo *info, const void *books, VkCommandPool *out))                   \
     X(void, vkDestroyCommandPool, (VkDevice device, VkCommandPool pool, const void *books))                            \
@@ -553,6 +660,7 @@ typedef struct VkBufferCopy {
 /* Of newer versions and of extensions; each device has its own. */
 #define DCMI_VK_DEVICE_FUNCTIONS(X)                                                                                    \
     X(uint64_t, vkGetBufferDeviceAddress, (VkDevice device, const VkBufferDeviceAddressInfo *info))                    \
+    X(VkResult, vkWaitSemaphores, (VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns))             \
     X(VkResult, vkGetMemoryFdKHR, (VkDevice device, const VkMemoryGetFdInfoKHR *info, int *out))                       \
     X(VkResult, vkGetMemoryHostPointerPropertiesEXT,                                                                   \
       (VkDevice device, VkFlags type, const void *host, VkMemoryHostPointerPropertiesEXT *out))

@@ -1,12 +1,13 @@
 /* vulkan.c: Vulkan as a backend: its table, and how a device is opened: one that was found, or one that is lent. */
 #include "base/os.h"
 #include "base/size.h"
+#include "drivers/vulkan/pages.h"
 #include "drivers/vulkan/queue.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CAPABILITIES (DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | DCMEM_CAP_IMPORT | DCMEM_CAP_IPC)
+#define CAPABILITIES (DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | DCMEM_CAP_VIRTUAL | DCMEM_CAP_IMPORT | DCMEM_CAP_IPC)
 
 /* ---- Opening ---- */
 
@@ -38,52 +39,111 @@ find(void *out, const dcmi_vk_device *device, const char *name)
     return found != NULL;
 }
 
+/* Of a part of Vulkan that was an extension once: by its name now, or by its name then. */
+static bool
+find_either(void *out, const dcmi_vk_device *device, const char *now, const char *then)
+{
+    return find(out, device, now) || find(out, device, then);
+}
+
 /* What the card can, and the device has the functions for. */
 static void
 find_functions(dcmi_vk_device *device)
 {
     const dcmi_vk_card *card = device->card;
     device->has_addresses =
-        card->has_addresses && find(&device->vkGetBufferDeviceAddress, device, "vkGetBufferDeviceAddress");
+        card->has_addresses && find_either(&device->vkGetBufferDeviceAddress, device, "vkGetBufferDeviceAddress",
+                                           "vkGetBufferDeviceAddressKHR");
+    device->has_timelines = card->has_timelines &&
+                            find_either(&device->vkWaitSemaphores, device, "vkWaitSemaphores", "vkWaitSemaphoresKHR");
     device->can_share = card->can_share && find(&device->vkGetMemoryFdKHR, device, "vkGetMemoryFdKHR");
     device->can_import = card->has_host_memory && find(&device->vkGetMemoryHostPointerPropertiesEXT, device,
                                                        "vkGetMemoryHostPointerPropertiesEXT");
 }
 
+/* The names of those that the card has. */
+static uint32_t
+name_extensions(const char **out, const dcmi_vk_card *card)
+{
+    uint32_t count = 0;
+#define DCMEM_X(field, name)                                                                                           \
+    if (card->field)                                                                                                   \
+        out[count++] = name;
+    DCMI_VK_EXTENSIONS(DCMEM_X)
+#undef DCMEM_X
+    return count;
+}
+
+static bool
+has_sparse(const dcmi_vk_card *card)
+{
+    return card->sparse_family != DCMI_VK_NO_FAMILY;
+}
+
 static dcmem_result
 create_device(dcmi_vk_device *device)
 {
-    uint32_t count = 0;
     float priorities[DCMI_VK_PORTS];
-    const char *extensions[4];
+    const char *extensions[] = {
+#define DCMEM_X(field, name) name,
+        DCMI_VK_EXTENSIONS(DCMEM_X)
+#undef DCMEM_X
+    };
     dcmi_vk_card *card = device->card;
+    uint32_t count = name_extensions(extensions, card);
     VkPhysicalDeviceBufferDeviceAddressFeatures address = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
         .bufferDeviceAddress = VK_TRUE,
     };
-#define DCMEM_X(field, name)                                                                                           \
-    if (card->field)                                                                                                   \
-        extensions[count++] = name;
-    DCMI_VK_EXTENSIONS(DCMEM_X)
-#undef DCMEM_X
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .pNext = card->has_addresses ? &address : NULL,
+        .timelineSemaphore = VK_TRUE,
+    };
+    VkPhysicalDeviceFeatures2 sparse = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = card->has_timelines ? &timeline : timeline.pNext,
+        .features = {.sparseBinding = VK_TRUE, .sparseResidencyBuffer = VK_TRUE, .sparseResidencyAliased = VK_TRUE},
+    };
     for (uint32_t i = 0; i < card->queue_count; i++)
         priorities[i] = 1;
-    const VkDeviceQueueCreateInfo queues = {
-        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-        .queueFamilyIndex = card->family,
-        .queueCount = card->queue_count,
-        .pQueuePriorities = priorities,
+    const VkDeviceQueueCreateInfo queues[] = {
+        {
+            .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+            .queueFamilyIndex = card->family,
+            .queueCount = card->queue_count,
+            .pQueuePriorities = priorities,
+        },
+        {
+            .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+            .queueFamilyIndex = card->sparse_family,
+            .queueCount = 1,
+            .pQueuePriorities = priorities,
+        },
     };
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = card->has_addresses ? &address : NULL,
-        .queueCreateInfoCount = 1,
-        .pQueueCreateInfos = &queues,
+        .pNext = has_sparse(card) ? &sparse : sparse.pNext,
+        .queueCreateInfoCount = has_sparse(card) && card->sparse_family != card->family ? 2 : 1,
+        .pQueueCreateInfos = queues,
         .enabledExtensionCount = count,
         .ppEnabledExtensionNames = extensions,
     };
     VkResult code = dcmi_vk.vkCreateDevice(card->id, &info, NULL, &device->id);
     return code ? dcmi_vk_fail(code, "a device on %s", card->name) : DCMEM_OK;
+}
+
+static dcmem_result
+open_pages(dcmi_vk_device *device)
+{
+    const dcmi_vk_card *card = device->card;
+    dcmi_vk_pages *pages = &device->pages;
+    pages->port = &device->ports[0];
+    if (card->sparse_family != card->family) {
+        dcmi_vk.vkGetDeviceQueue(device->id, card->sparse_family, 0, &pages->own_port.queue);
+        pages->port = &pages->own_port;
+    }
+    return dcmi_vk_pages_open(device);
 }
 
 static dcmem_result
@@ -104,7 +164,7 @@ open_found(dcmi_vk_device *device, uint32_t index)
     for (uint32_t i = 0; i < device->port_count; i++)
         dcmi_vk.vkGetDeviceQueue(device->id, device->family, i, &device->ports[i].queue);
     find_functions(device);
-    return DCMEM_OK;
+    return has_sparse(device->card) ? open_pages(device) : DCMEM_OK;
 }
 
 /* The card of a caller's device: the one that was found, or one made for it. */
@@ -160,6 +220,7 @@ vulkan_open(void **out_device, const dcmem_backend *backend, const dcmem_open *o
     if (!result)
         result = dcmi_vk_stream_open(&device->stream, device, &device->ports[0], device->family);
     if (result) {
+        dcmi_vk_pages_close(device);
         destroy_device(device);
         free(device);
         return result;
@@ -173,6 +234,7 @@ vulkan_close(void *handle)
 {
     dcmi_vk_device *device = handle;
     dcmi_vk_stream_close(device->stream);
+    dcmi_vk_pages_close(device);
     destroy_device(device);
     free(device);
 }
@@ -182,8 +244,8 @@ vulkan_close(void *handle)
 static uint64_t
 capabilities_of(const dcmi_vk_device *device)
 {
-    return DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | (device->can_import ? DCMEM_CAP_IMPORT : 0) |
-           (device->can_share ? DCMEM_CAP_IPC : 0);
+    return DCMEM_CAP_MAP | DCMEM_CAP_ASYNC | (device->pages.page_bytes ? DCMEM_CAP_VIRTUAL : 0) |
+           (device->can_import ? DCMEM_CAP_IMPORT : 0) | (device->can_share ? DCMEM_CAP_IPC : 0);
 }
 
 static uint32_t
@@ -233,6 +295,7 @@ vulkan_info(dcmem_device_info *out, void *handle)
         .flush_bytes = dcmi_vk_memory_needs_flush(device) ? card->atom_bytes : 0,
         .numa_node = -1,
         .is_unified = card->is_unified,
+        .page_bytes = device->pages.page_bytes,
     };
     memcpy(info.name, card->name, sizeof card->name);
     memcpy(info.driver_version, card->driver_version, sizeof card->driver_version);
@@ -310,15 +373,13 @@ static dcmem_result
 vulkan_map(void **out_host, void *handle, const dcmem_call *call, const dcmem_extent *extent, uint64_t offset,
            uint64_t bytes, uint32_t flags)
 {
-    (void)handle;
     (void)call;
     (void)bytes;
     (void)flags;
-    const dcmem_place place = {.extent = extent, .offset = offset};
-    char *host = dcmi_vk_host_of(&place);
-    if (!host)
+    const dcmi_vk_piece *piece = dcmi_vk_piece_at(&offset, handle, extent);
+    if (!piece || !piece->host)
         return dcmi_fail(DCMEM_E_UNSUPPORTED, "the host does not see the device's own memory");
-    *out_host = host;
+    *out_host = (char *)piece->host + (offset - piece->offset);
     return DCMEM_OK;
 }
 
@@ -404,6 +465,54 @@ vulkan_queue_wait(void *handle, void *queue, uint64_t value, uint64_t timeout_ns
     return dcmi_vk_queue_wait(queue, value, timeout_ns);
 }
 
+/* ---- Virtual memory ---- */
+
+static dcmem_result
+vulkan_reserve(uint64_t *out_address, void *handle, uint64_t bytes, uint64_t alignment)
+{
+    return dcmi_vk_pages_reserve(out_address, handle, bytes, alignment);
+}
+
+static dcmem_result
+vulkan_unreserve(void *handle, uint64_t address, uint64_t bytes)
+{
+    return dcmi_vk_pages_unreserve(handle, address, bytes);
+}
+
+static dcmem_result
+vulkan_page_create(uint64_t *out_page, void *handle, const dcmem_call *call, uint64_t bytes, dcmem_kind kind)
+{
+    (void)call;
+    dcmi_vk_piece *page;
+    dcmem_result result = dcmi_vk_memory_page(&page, handle, bytes, kind);
+    if (!result)
+        *out_page = (uintptr_t)page;
+    return result;
+}
+
+static dcmem_result
+vulkan_page_destroy(void *handle, const dcmem_call *call, uint64_t page)
+{
+    (void)call;
+    dcmi_vk_pages_destroy(handle, (dcmi_vk_piece *)(uintptr_t)page);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+vulkan_page_map(void *handle, const dcmem_call *call, uint64_t address, uint64_t page, uint64_t page_offset,
+                uint64_t bytes)
+{
+    (void)call;
+    return dcmi_vk_pages_map(handle, address, (dcmi_vk_piece *)(uintptr_t)page, page_offset, bytes);
+}
+
+static dcmem_result
+vulkan_page_unmap(void *handle, const dcmem_call *call, uint64_t address, uint64_t bytes)
+{
+    (void)call;
+    return dcmi_vk_pages_unmap(handle, address, bytes);
+}
+
 /* ---- The memory of others ---- */
 
 static dcmem_result
@@ -454,6 +563,12 @@ const dcmem_backend dcmi_vulkan_backend = {
     .queue_mark = vulkan_queue_mark,
     .queue_completed = vulkan_queue_completed,
     .queue_wait = vulkan_queue_wait,
+    .reserve = vulkan_reserve,
+    .unreserve = vulkan_unreserve,
+    .page_create = vulkan_page_create,
+    .page_destroy = vulkan_page_destroy,
+    .page_map = vulkan_page_map,
+    .page_unmap = vulkan_page_unmap,
     .import_host = vulkan_import_host,
     .ipc_export = vulkan_ipc_export,
     .ipc_import = vulkan_ipc_import,
