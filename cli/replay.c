@@ -225,8 +225,10 @@ replay_main(int argc, char **argv)
                       "more than a minute)."),
         OPTION_FLAG("threads", &request.has_threads,
                     "Play every stream of the trace in a thread of its own. A free waits for its allocation."),
-        OPTION_FLAG("touch", &request.is_touched,
-                    "Write one byte of each page of each allocation, both ways: a fresh page costs the system work."),
+        OPTION_FLAG(
+            "touch", &request.is_touched,
+            "Use each allocation once, both ways: write one byte of each page, as a fresh page costs the system "
+            "work; where the memory is not the host's, have the device fill it."),
         OPTION_FLAG("buffers", &request.has_buffers, "Use buffers (checked handles) instead of raw memory."),
         OPTION_FLAG("json", &request.is_json, "Print one JSON object a trace, in an array."),
         OPTION_FLAG("summary", &request.is_summary, "Replay under both sizings and print one Markdown table of them."),
