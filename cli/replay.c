@@ -197,7 +197,7 @@ static const char replay_text[] =
     "free is a call, and through the pool. Rounds of both take turns. What it prints shows what pooling is worth for "
     "such a program: time per operation, and memory held beside the least that any allocator needs.\n"
     "A TRACE is a file of lines 'op,id,size,stream,t_ns', plain (.csv) or gzip (.csv.gz); a few come with dcmem. A "
-    "trace that needs more memory than the machine has is replayed on memory that is only reserved.\n";
+    "trace that needs more memory than the device has free is replayed on memory that is only reserved.\n";
 
 static const char *const replay_examples[] = {
     "dcmem replay traces/*.csv.gz",

@@ -274,7 +274,8 @@ static void
 note_simulated(const report_row *rows, size_t count)
 {
     if (has_simulated(rows, count))
-        note("* needs more memory than this machine has: replayed on the backend 'simulated', whose memory is reserved "
+        note("* needs more memory than the device has free: replayed on the backend 'simulated', whose memory is "
+             "reserved "
              "but not there. Its memory figures hold; its direct times are not a driver's.");
 }
 

@@ -113,7 +113,7 @@ touched() {
         "$1" "$2"
     printf '"pool unused": 10, "beside": "driver", "beside_value": %s, "ratio_to_beside": %s, ' "$3" \
         "$(awk -v a="$1" -v b="$3" 'BEGIN { print a / b }')"
-    printf '"ratio_to_floor": 1.01, "peers": {}}, '
+    printf '"ratio_to_floor": %s, "peers": {}}, ' "$(awk -v a="$1" -v b="$2" 'BEGIN { print a / b }')"
     printf '{"case": "first-touch-vulkan-4KiB", "unit": "ns", "dcmem": null, "peers": {}}]'
 }
 

@@ -426,7 +426,7 @@ TEST(replay__goes_to_reserved_memory_when_the_machine_is_too_small)
     expect_json(words);
     expect_said("\"backend\": \"simulated\"");
     snprintf(words, sizeof words, "replay --rounds 1 '%s' 2>&1", write_trace("huge.csv", huge));
-    expect_run(words, 0, "needs more memory than this machine has");
+    expect_run(words, 0, "needs more memory than the device has free");
     snprintf(words, sizeof words, "replay --touch '%s' 2>&1", write_trace("huge.csv", huge));
     expect_run(words, 1, "leave --touch out");
 }
