@@ -272,6 +272,13 @@ run(request *asked)
     return is_whole ? CLI_OK : CLI_FAILED;
 }
 
+static const char bench_text[] =
+    "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
+    "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
+    "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *. "
+    "Cases of first-touch, which ask drivers, are measured only when they are named, and then without "
+    "peers.";
+
 int
 bench_main(int argc, char **argv)
 {
@@ -312,11 +319,7 @@ bench_main(int argc, char **argv)
         .name = "bench",
         .operands = "[CASE...]",
         .summary = "what dcmem costs, beside other allocators in the same run",
-        .text = "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
-                "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
-                "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *. "
-                "Cases of first-touch, which ask drivers, are measured only when they are named, and then without "
-                "peers.",
+        .text = bench_text,
         .options = options,
         .examples = examples,
         .exits = "0 all cases were measured; 1 dcmem failed in one.",

@@ -118,7 +118,7 @@ copy(lane *it, lane_buffer to, lane_buffer from)
 static void
 give(cl_kernel kernel, cl_uint first, const dcmem_access *access)
 {
-    const cl_mem object = object_of(access);
+    cl_mem object = object_of(access);
     const cl_ulong offset = access->native.offset;
     CL(clSetKernelArg(kernel, first, sizeof object, (const void *)&object));
     CL(clSetKernelArg(kernel, first + 1, sizeof offset, &offset));

@@ -39,10 +39,12 @@ develop(timeline_sums *out, const album *from, device *on, dcmem_manager *manage
     timeline times = {0};
     lane lanes[DEVICE_QUEUES];
     bool is_right = true;
+    unsigned turn = 0;
     for (unsigned i = 0; i < lane_count; i++)
         lane_init(&lanes[i], on, i, manager, from->pictures[0].width, from->pictures[0].height, &times);
     for (unsigned i = 0; i < ALBUM_PICTURES + lane_count; i++) {
-        lane *it = &lanes[i % lane_count];
+        lane *it = &lanes[turn];
+        turn = turn + 1 < lane_count ? turn + 1 : 0;
         if (i < ALBUM_PICTURES)
             lane_put(it, &from->pictures[i]);
         if (i >= lane_count)
