@@ -102,7 +102,7 @@ else()
         ../pipeline/album.c
         LINK OpenCL::OpenCL)
     target_include_directories(example-opencl_pipeline-opencl_pipeline PRIVATE
-        ${PROJECT_BINARY_DIR}/examples/opencl_pipeline)
+        ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/examples/opencl_pipeline)
 endif()
 
 # GLSL becomes SPIR-V, an array of words a step, and so early that tools which read the sources find it.
@@ -123,5 +123,5 @@ else()
     endforeach()
     example_program(vulkan_compute vulkan_compute main.c device.c ${pipeline_beside} ../pipeline/album.c
         LINK Vulkan::Vulkan)
-    target_include_directories(example-vulkan_compute-vulkan_compute PRIVATE ${folder})
+    target_include_directories(example-vulkan_compute-vulkan_compute PRIVATE ${PROJECT_SOURCE_DIR} ${folder})
 endif()

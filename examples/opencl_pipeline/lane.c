@@ -1,5 +1,5 @@
-/* lane.c: buffers are dcmem's, commands are the program's own: an access tells it which object and offset a kernel is to
- * be given, and tells dcmem what the queue does with the bytes. */
+/* lane.c: buffers are dcmem's, commands are the program's own: an access tells it which object and offset a kernel is
+ * to be given, and tells dcmem what the queue does with the bytes. */
 #include "lane.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* lane.h: one of two lanes that take pictures in turn: a queue, and buffers of its own. While the kernels of one work on
- * a picture, the other brings the next and takes the last.
+/* lane.h: one of two lanes that take pictures in turn: a queue, and buffers of its own. While the kernels of one work
+ * on a picture, the other brings the next and takes the last.
  *
  *     host      staged picture  --copy-->  colour                                          developed  --copy--> staged
  *     device                               colour > grey > blurred > edges > half > counts > table > half
@@ -9,8 +9,8 @@
 #ifndef LANE_H
 #define LANE_H
 
-#include "../pipeline/image.h"
 #include "device.h"
+#include "examples/pipeline/image.h"
 #include "timeline.h"
 
 #include <dcmem/dcmem.h>

@@ -2,7 +2,7 @@
  * copying was hidden behind kernels: opencl_pipeline [--check]
  *
  * Each picture is compared, byte for byte, with what examples/pipeline makes of it on the processor. */
-#include "../pipeline/album.h"
+#include "examples/pipeline/album.h"
 #include "lane.h"
 
 #include <stdio.h>

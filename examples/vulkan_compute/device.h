@@ -6,7 +6,7 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-#include "../pipeline/kernels.h"
+#include "examples/pipeline/kernels.h"
 
 #include <stdbool.h>
 #include <vulkan/vulkan.h>

@@ -2,9 +2,9 @@
  *
  * KIND is where its buffers lie: device, host_visible or pinned; none: each in turn. Pictures are compared, byte for
  * byte, with what examples/pipeline makes of them on the processor. */
-#include "../pipeline/album.h"
-#include "../pipeline/pipeline.h"
 #include "device.h"
+#include "examples/pipeline/album.h"
+#include "examples/pipeline/pipeline.h"
 
 #include <stdio.h>
 #include <string.h>

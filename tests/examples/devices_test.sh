@@ -51,4 +51,19 @@ test_the_validation_layer_says_nothing_of_vulkan_compute() {
     ! grep -E 'VUID|UNASSIGNED|Validation' said
 }
 
+# Each line of C that the READMEs show stands in the sources beside them.
+test_readmes_show_code_as_it_is() {
+    local name line
+    for name in opencl_pipeline vulkan_compute; do
+        sed -n '/^```c$/,/^```$/ { /^```/ d; p }' "$DCMEM_SOURCE_DIR/examples/$name/README.md" >shown
+        [ -s shown ]
+        while read -r line; do
+            grep -qF -- "$line" "$DCMEM_SOURCE_DIR/examples/$name"/*.[ch] || {
+                echo "no source of $name has the line: $line"
+                return 1
+            }
+        done <shown
+    done
+}
+
 run_tests "$@"
