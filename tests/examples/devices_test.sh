@@ -55,6 +55,7 @@ test_the_validation_layer_says_nothing_of_vulkan_compute() {
 test_readmes_show_code_as_it_is() {
     local name line
     for name in opencl_pipeline vulkan_compute; do
+        # shellcheck disable=SC2016 # backquotes of the READMEs
         sed -n '/^```c$/,/^```$/ { /^```/ d; p }' "$DCMEM_SOURCE_DIR/examples/$name/README.md" >shown
         [ -s shown ]
         while read -r line; do
