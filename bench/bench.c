@@ -22,6 +22,7 @@ static const dcmem_policy policy_values[] = {DCMEM_POLICY_LOOSE, DCMEM_POLICY_TI
 
 typedef struct request {
     bool is_json, is_list;
+    bool has_backends; /* cases that open vendors' libraries: with those in C++ the peers' do not go together */
     int policy;
     uint64_t rounds, round_ms;
     const char *only, *extra;
@@ -52,8 +53,10 @@ choose_cases(request *asked, int count, char **words)
         return false;
     }
     for (unsigned i = 0; i < bench_case_count; i++) {
-        asked->wanted[i] |= count == 0;
+        bool is_of_backends = bench_cases[i].field == BENCH_FIELD_BACKENDS;
+        asked->wanted[i] |= count == 0 && !is_of_backends;
         asked->wanted_count += asked->wanted[i];
+        asked->has_backends |= asked->wanted[i] && is_of_backends;
     }
     return true;
 }
@@ -114,9 +117,19 @@ add_peers(bench_samples *samples, const bench_allocators *all)
 }
 
 static void
-invite(bench_samples *samples, bench_field field, const bench_allocators *all)
+add_backend(bench_samples *samples, const bench_allocator *backend)
 {
-    switch (field) {
+    add(samples, BENCH_ROLE_DCMEM, "pool", backend);
+    add(samples, BENCH_ROLE_METHOD, "use alone", backend);
+    add(samples, BENCH_ROLE_PART, "driver unused", backend);
+    add(samples, BENCH_ROLE_PART, "pool unused", backend);
+    add(samples, BENCH_ROLE_BESIDE, "driver", backend);
+}
+
+static void
+invite(bench_samples *samples, const bench_case *which, const bench_allocators *all)
+{
+    switch (which->field) {
     case BENCH_FIELD_ALLOCATORS:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         add(samples, BENCH_ROLE_FLOOR, "floor", &all->floor);
@@ -154,6 +167,9 @@ invite(bench_samples *samples, bench_field field, const bench_allocators *all)
             if (strcmp(all->peers[i].name, "glibc") != 0) /* nobody chooses to load it */
                 add(samples, BENCH_ROLE_PEER, all->peers[i].name, &all->peers[i]);
         break;
+    case BENCH_FIELD_BACKENDS:
+        add_backend(samples, bench_backend_of(which));
+        break;
     case BENCH_FIELD_DCMEM:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         break;
@@ -180,6 +196,13 @@ rounds_of(const bench_case *which, const request *asked)
     return which->most_rounds && which->most_rounds < asked->rounds ? which->most_rounds : (unsigned)asked->rounds;
 }
 
+/* A backend that is not there has not failed. */
+static bool
+has_failed(const bench_result *result)
+{
+    return result->outcome.dcmem < 0 && !result->samples.who[0].allocator->absence[0];
+}
+
 /* False when dcmem itself failed in a case. */
 static bool
 run_cases(const request *asked, const bench_allocators *all, const bench_setting *setting)
@@ -199,10 +222,10 @@ run_cases(const request *asked, const bench_allocators *all, const bench_setting
         bench_result *result = results[count++] = cli_allocate(1, sizeof *result);
         result->which = &bench_cases[i];
         progress_label(&progress.bar, result->which->name);
-        invite(&result->samples, result->which->field, all);
+        invite(&result->samples, result->which, all);
         bench_measure(&result->samples, result->which, rounds_of(result->which, asked), round_is_done, &progress);
         result->outcome = bench_conclude(&result->samples);
-        if (result->outcome.dcmem < 0) {
+        if (has_failed(result)) {
             is_whole = false;
             progress_end(&progress.bar);
             cli_complain("bench", "dcmem failed in case %s: %s", result->which->name, dcmem_last_detail()->message);
@@ -234,7 +257,11 @@ run(request *asked)
     bench_policy = policy_values[asked->policy];
     bench_extra_peers = asked->extra;
     bench_round_ns = (double)asked->round_ms * 1e6;
-    const bench_wanted wanted = {.policy = bench_policy, .only = asked->only, .extra = asked->extra};
+    const bench_wanted wanted = {
+        .policy = bench_policy,
+        .only = asked->has_backends ? "none" : asked->only,
+        .extra = asked->has_backends ? NULL : asked->extra,
+    };
     if (!bench_allocators_open(&all, &wanted)) {
         cli_complain("bench", "no manager on the CPU: %s", dcmem_last_detail()->message);
         return CLI_FAILED;
@@ -244,6 +271,13 @@ run(request *asked)
     bench_allocators_close(&all);
     return is_whole ? CLI_OK : CLI_FAILED;
 }
+
+static const char bench_text[] =
+    "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
+    "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
+    "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *. "
+    "Cases of first-touch, which ask drivers, are measured only when they are named, and then without "
+    "peers.";
 
 int
 bench_main(int argc, char **argv)
@@ -277,15 +311,15 @@ bench_main(int argc, char **argv)
         "All cases whose name begins with churn, with the lean policy.",
         "dcmem bench --peer mimalloc3=/opt/lib/libmimalloc.so.3 fixed-64B",
         "One more peer.",
+        "dcmem bench first-touch-opencl",
+        "What memory that is used costs from OpenCL's hands, and from the pool's.",
         NULL,
     };
     const command_spec command = {
         .name = "bench",
         .operands = "[CASE...]",
         .summary = "what dcmem costs, beside other allocators in the same run",
-        .text = "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
-                "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
-                "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *.",
+        .text = bench_text,
         .options = options,
         .examples = examples,
         .exits = "0 all cases were measured; 1 dcmem failed in one.",

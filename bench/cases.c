@@ -53,6 +53,16 @@
         "fill-" word, "fill a buffer of " text " with a byte", "GB/s", TRANSFERS, &bench_fill, bytes, 1, false, 0      \
     }
 
+#define FIRST_TOUCH(text, word, bytes, backend, name)                                                                  \
+    {                                                                                                                  \
+        "first-touch-" name "-" word, "allocate " text " on backend " name ", write all of it, free it", "ns",         \
+            BENCH_FIELD_BACKENDS, &bench_first_touch[BENCH_BACKEND_##backend], bytes, 1, true, 0                       \
+    }
+#define FIRST_TOUCHES(backend, name)                                                                                   \
+    FIRST_TOUCH("4 KiB", "4KiB", 4 * KIB, backend, name), FIRST_TOUCH("64 KiB", "64KiB", 64 * KIB, backend, name),     \
+        FIRST_TOUCH("1 MiB", "1MiB", MIB, backend, name), FIRST_TOUCH("16 MiB", "16MiB", 16 * MIB, backend, name),     \
+        FIRST_TOUCH("64 MiB", "64MiB", 64 * MIB, backend, name)
+
 /* Sentences that two lines share. */
 #define CHURN        "1,000 live blocks of 256 B to 1 MiB (log-uniform), one replaced at random"
 #define TOUCHED      "the same, a byte written in each page of a new block"
@@ -95,6 +105,10 @@ const bench_case bench_cases[] = {
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),
     {"queue-64KiB", QUEUED, "ns", BENCH_FIELD_QUEUES, &bench_queued, 64 * 1024, 1, false, 0},
+    FIRST_TOUCHES(CPU, "cpu"),
+    FIRST_TOUCHES(OPENCL, "opencl"),
+    FIRST_TOUCHES(VULKAN, "vulkan"),
+    FIRST_TOUCHES(SIMULATED, "simulated"),
     {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
 };

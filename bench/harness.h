@@ -13,6 +13,7 @@ typedef enum bench_role {
     BENCH_ROLE_FLOOR,
     BENCH_ROLE_PEER,
     BENCH_ROLE_METHOD, /* another way to do it: the best of all ways is the floor */
+    BENCH_ROLE_PART,   /* a part of what others do, told beside them */
     BENCH_ROLE_BESIDE  /* dcmem again, with something left out: the difference is the answer */
 } bench_role;
 
@@ -46,6 +47,7 @@ typedef enum bench_field {
     BENCH_FIELD_QUEUES,     /* dcmem on a queue, beside itself without one and the driver alone */
     BENCH_FIELD_TRANSFERS,  /* dcmem beside the C library and other ways to move bytes */
     BENCH_FIELD_LIBRARIES,  /* dcmem and peers, as files to load */
+    BENCH_FIELD_BACKENDS,   /* dcmem's pool beside the driver below it, and parts of what both do */
     BENCH_FIELD_DCMEM       /* dcmem alone */
 } bench_field;
 
@@ -70,6 +72,24 @@ bool bench_case_is_meant(const bench_case *which, const char *word);
 extern const bench_pattern bench_fixed, bench_churn, bench_churns, bench_training, bench_queue, bench_contended,
     bench_resident_churn, bench_resident_training, bench_copy_in, bench_copy_out, bench_fill, bench_snapshot,
     bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued;
+
+/* The backends whose drivers are measured: one pattern each, in this order. */
+#define BENCH_BACKENDS(X)                                                                                              \
+    X(CPU, "cpu")                                                                                                      \
+    X(OPENCL, "opencl")                                                                                                \
+    X(VULKAN, "vulkan")                                                                                                \
+    X(SIMULATED, "simulated")
+
+typedef enum bench_backend {
+#define X(name, text) BENCH_BACKEND_##name,
+    BENCH_BACKENDS(X)
+#undef X
+} bench_backend;
+
+extern const bench_pattern bench_first_touch[];
+
+/* The backend of a case of the field BACKENDS: its name, and why it is absent. Looked for once. */
+const bench_allocator *bench_backend_of(const bench_case *which);
 
 /* The names of a transfer's other ways; the first is the C library's. */
 extern const char *const bench_transfer_ways[];

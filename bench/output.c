@@ -79,7 +79,7 @@ static void
 print_beside(json_writer *json, const bench_result *result)
 {
     for (unsigned i = 0; i < result->samples.contenders; i++) {
-        if (result->samples.who[i].role == BENCH_ROLE_METHOD)
+        if (result->samples.who[i].role == BENCH_ROLE_METHOD || result->samples.who[i].role == BENCH_ROLE_PART)
             json_field_number(json, result->samples.who[i].name, shown(result->which, result->outcome.cost[i]));
         if (result->samples.who[i].role != BENCH_ROLE_BESIDE)
             continue;
@@ -196,6 +196,20 @@ belong_together(const bench_case *a, const bench_case *b)
     return a->field == b->field && strcmp(a->unit, b->unit) == 0;
 }
 
+/* Once each, of those whose cases were asked. */
+static void
+print_absent_backends(const bench_result *const *results, unsigned count)
+{
+    const bench_allocator *last = NULL;
+    for (unsigned i = 0; i < count; i++) {
+        const bench_allocator *backend =
+            results[i]->which->field == BENCH_FIELD_BACKENDS ? results[i]->samples.who[0].allocator : NULL;
+        if (backend && backend != last && backend->absence[0])
+            printf("backend %s is absent: %s.\n", backend->name, backend->absence);
+        last = backend;
+    }
+}
+
 static void
 print_absences(const bench_allocators *allocators)
 {
@@ -225,4 +239,5 @@ bench_print_tables(const bench_result *const *results, unsigned count, const ben
                "1, dcmem is ahead. The floor is a "
                "thread-local list of ready blocks, or for transfers the best way that was tried.");
     print_absences(allocators);
+    print_absent_backends(results, count);
 }

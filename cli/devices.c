@@ -32,7 +32,8 @@ typedef struct devices_request {
 
 /* What is known of one device, or of a backend that has none. */
 typedef struct device_entry {
-    const dcmem_backend *backend;
+    const char *backend_name;
+    const dcmem_backend *backend; /* NULL: one that is to come */
     uint32_t index;
     char name[32]; /* "opencl 1"; of a backend without a device "opencl" */
     bool is_there;
@@ -81,7 +82,7 @@ list_device(device_entry *entry, uint32_t index, device_print *print, void *user
 static void
 list_backend(const dcmem_backend *backend, uint64_t device, device_print *print, void *user)
 {
-    device_entry entry = {.backend = backend};
+    device_entry entry = {.backend_name = backend->name, .backend = backend};
     uint32_t count = 0;
     snprintf(entry.name, sizeof entry.name, "%.16s", backend->name);
     if (count_devices(&count, &entry)) {
@@ -98,6 +99,22 @@ list_backend(const dcmem_backend *backend, uint64_t device, device_print *print,
     }
     for (uint32_t index = 0; index < count; index++)
         list_device(&entry, index, print, user);
+}
+
+/* Names that are kept for backends to come: the library says what is the matter with each. */
+static void
+list_to_come(const devices_request *request, device_print *print, void *user)
+{
+    static const char *const names[] = {"cuda", "hip", "level_zero", "metal"};
+    for (size_t i = 0; i < sizeof names / sizeof *names && !request->backend; i++) {
+        dcmem_device_info info = {.size = sizeof info};
+        device_entry entry = {.backend_name = names[i]};
+        if (dcmem_backend_find(names[i]) || !dcmem_device_describe(&info, names[i], 0))
+            continue; /* it has come, and was listed */
+        snprintf(entry.name, sizeof entry.name, "%s", names[i]);
+        note_reason(&entry, dcmem_last_detail()->message);
+        print(user, &entry);
+    }
 }
 
 static void
@@ -168,7 +185,7 @@ print_json(void *user, const device_entry *entry)
 {
     json_writer *json = user;
     json_object(json);
-    json_field_string(json, "backend", entry->backend->name);
+    json_field_string(json, "backend", entry->backend_name);
     json_field_unsigned(json, "index", entry->index);
     json_field_bool(json, "is_available", entry->is_there);
     json_key(json, "reason");
@@ -187,6 +204,7 @@ print_all_json(const devices_request *request)
     json_init(&json, stdout);
     json_array(&json);
     list_all(request, print_json, &json);
+    list_to_come(request, print_json, &json);
     json_end(&json);
     json_finish(&json);
 }
@@ -259,6 +277,7 @@ print_all_text(const devices_request *request)
 {
     unsigned available = 0;
     list_all(request, print_text, &available);
+    list_to_come(request, print_text, &available);
     printf("%u device%s available. A program takes one with dcmem_manager_options.backend and .device.\n", available,
            available == 1 ? " is" : "s are");
 }

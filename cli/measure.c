@@ -99,7 +99,7 @@ open_targets(measure_session *session)
         .policy = options->policy,
         .idle_time_ns = IDLE_TIME_NS,
     };
-    if (target_open_pool(&pool->target, &manager, ids, options->is_touched, options->has_buffers))
+    if (target_open_pool(&pool->target, &manager, ids, driver->target.touched, options->has_buffers))
         return say_why(session, "no manager can be created", dcmem_last_detail()->message);
     pool->is_open = true;
     return true;

@@ -197,7 +197,7 @@ static const char replay_text[] =
     "free is a call, and through the pool. Rounds of both take turns. What it prints shows what pooling is worth for "
     "such a program: time per operation, and memory held beside the least that any allocator needs.\n"
     "A TRACE is a file of lines 'op,id,size,stream,t_ns', plain (.csv) or gzip (.csv.gz); a few come with dcmem. A "
-    "trace that needs more memory than the machine has is replayed on memory that is only reserved.\n";
+    "trace that needs more memory than the device has free is replayed on memory that is only reserved.\n";
 
 static const char *const replay_examples[] = {
     "dcmem replay traces/*.csv.gz",
@@ -225,8 +225,10 @@ replay_main(int argc, char **argv)
                       "more than a minute)."),
         OPTION_FLAG("threads", &request.has_threads,
                     "Play every stream of the trace in a thread of its own. A free waits for its allocation."),
-        OPTION_FLAG("touch", &request.is_touched,
-                    "Write one byte of each page of each allocation, both ways: a fresh page costs the system work."),
+        OPTION_FLAG(
+            "touch", &request.is_touched,
+            "Use each allocation once, both ways: write one byte of each page, as a fresh page costs the system "
+            "work; where the memory is not the host's, have the device fill it."),
         OPTION_FLAG("buffers", &request.has_buffers, "Use buffers (checked handles) instead of raw memory."),
         OPTION_FLAG("json", &request.is_json, "Print one JSON object a trace, in an array."),
         OPTION_FLAG("summary", &request.is_summary, "Replay under both sizings and print one Markdown table of them."),

@@ -274,7 +274,8 @@ static void
 note_simulated(const report_row *rows, size_t count)
 {
     if (has_simulated(rows, count))
-        note("* needs more memory than this machine has: replayed on the backend 'simulated', whose memory is reserved "
+        note("* needs more memory than the device has free: replayed on the backend 'simulated', whose memory is "
+             "reserved "
              "but not there. Its memory figures hold; its direct times are not a driver's.");
 }
 
@@ -286,8 +287,9 @@ note_times(const report_settings *settings)
     note("median: time of a warm round per operation, over all of them. p99: of 100 operations timed one by one, 99 "
          "are faster. first round: the pool still empty, kept out of the rest. cost removed: 1 - pool / direct.");
     if (settings->is_touched)
-        note("Each page of each allocation is written once, both ways: the times hold the system's work for fresh "
-             "pages.");
+        note("Each allocation is used once, both ways: each page of it written by the host, or all of it filled by the "
+             "device, where the memory is the device's. So the times hold the work for fresh pages, and the use "
+             "itself.");
     if (settings->has_threads)
         note("Each stream is a thread of its own: times are of the clock on the wall, and streams may drift apart, so "
              "that more is live at once than in the recording.");

@@ -9,7 +9,7 @@ typedef struct report_row {
     const char *path;
     char name[96];
     const char *backend; /* that it was replayed on */
-    bool is_simulated;   /* because the trace needs more than the machine has */
+    bool is_simulated;   /* because the trace needs more than the device has free */
     measurement figures;
 } report_row;
 

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What is written where the device has to write. */
+static const unsigned char one = 1;
+
 /* One byte of each page: what makes the system give real memory. */
 static void
 touch(void *address, uint64_t bytes, uint64_t stride)
@@ -17,10 +20,18 @@ touch(void *address, uint64_t bytes, uint64_t stride)
     memory[bytes - 1] = 1;
 }
 
-static uint64_t
-stride_of(bool is_touched)
+/* The host writes where the device's memory is its own, elsewhere the device does, and then every byte. */
+static target_touch
+touch_of(const dcmem_backend *backend, const dcmem_device_info *info, bool is_touched)
 {
-    return is_touched ? (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    uint64_t capabilities = info->capabilities ? info->capabilities : backend->capabilities;
+    return !is_touched ? TARGET_UNTOUCHED : capabilities & DCMEM_CAP_UNIFIED ? TARGET_TOUCHED : TARGET_FILLED;
+}
+
+static uint64_t
+stride_of(target_touch touched)
+{
+    return touched == TARGET_TOUCHED ? (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* ---- The driver ---- */
@@ -35,8 +46,16 @@ driver_take(replay_target *to, uint32_t id, uint64_t bytes)
     dcmem_extent *extent = &to->extents[id];
 
     dcmem_result result = to->backend->acquire(extent, to->device, &call, &request);
-    if (!result && to->touch_stride)
+    if (result || to->touched == TARGET_UNTOUCHED)
+        return result;
+    if (to->touched == TARGET_TOUCHED) {
         touch(extent->host, bytes, to->touch_stride);
+        return DCMEM_OK;
+    }
+    const dcmem_place place = {.extent = extent};
+    result = to->backend->fill(to->device, &call, &place, bytes, &one, 1);
+    if (result)
+        (void)to->backend->release(to->device, &call, extent); /* why it could not be filled matters more */
     return result;
 }
 
@@ -58,19 +77,17 @@ target_open_driver(replay_target *out, const dcmem_backend *backend, uint32_t id
     if (result)
         return result;
     result = backend->info(&info, device);
-    if (!result && is_touched && !(backend->capabilities & DCMEM_CAP_UNIFIED))
-        result =
-            dcmem_backend_fail(DCMEM_E_UNSUPPORTED, backend->name, 0,
-                               "the host cannot touch the memory of backend '%s'; leave --touch out", backend->name);
     if (result) {
         backend->close(device);
         return result;
     }
 
+    target_touch touched = touch_of(backend, &info, is_touched);
     *out = (replay_target){
         .take = driver_take,
         .give = driver_give,
-        .touch_stride = stride_of(is_touched),
+        .touched = touched,
+        .touch_stride = stride_of(touched),
         .backend = backend,
         .device = device,
         .granularity = info.granularity ? info.granularity : 1,
@@ -87,9 +104,16 @@ raw_take(replay_target *to, uint32_t id, uint64_t bytes)
     void *address = dcmem_raw_allocate(to->manager, bytes);
     if (!address)
         return dcmem_last_detail()->result;
-    to->blocks[id] = address;
-    if (to->touch_stride)
+    dcmem_result result = DCMEM_OK;
+    if (to->touched == TARGET_TOUCHED)
         touch(address, bytes, to->touch_stride);
+    else if (to->touched == TARGET_FILLED)
+        result = dcmem_raw_set(to->manager, address, one, bytes);
+    if (result) {
+        (void)dcmem_raw_free(to->manager, address); /* why it could not be filled matters more */
+        return result;
+    }
+    to->blocks[id] = address;
     return DCMEM_OK;
 }
 
@@ -118,8 +142,10 @@ buffer_take(replay_target *to, uint32_t id, uint64_t bytes)
     dcmem_result result = dcmem_buffer_create(&buffer, to->manager, bytes, NULL);
     if (result)
         return result;
-    if (to->touch_stride)
+    if (to->touched == TARGET_TOUCHED)
         result = touch_buffer(buffer, to->touch_stride);
+    else if (to->touched == TARGET_FILLED)
+        result = dcmem_buffer_fill(dcmem_view_whole(buffer), &one, 1);
     if (result) {
         (void)dcmem_buffer_destroy(buffer); /* why it could not be touched matters more */
         return result;
@@ -135,7 +161,7 @@ buffer_give(replay_target *to, uint32_t id)
 }
 
 dcmem_result
-target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count, bool is_touched,
+target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count, target_touch touched,
                  bool has_buffers)
 {
     dcmem_manager *manager;
@@ -145,7 +171,8 @@ target_open_pool(replay_target *out, const dcmem_manager_options *options, uint3
     *out = (replay_target){
         .take = has_buffers ? buffer_take : raw_take,
         .give = has_buffers ? buffer_give : raw_give,
-        .touch_stride = stride_of(is_touched),
+        .touched = touched,
+        .touch_stride = stride_of(touched),
         .manager = manager,
         .blocks = cli_allocate(id_count, sizeof *out->blocks),
     };

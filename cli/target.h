@@ -13,10 +13,18 @@ typedef struct replay_target replay_target;
 typedef dcmem_result target_take(replay_target *to, uint32_t id, uint64_t bytes);
 typedef dcmem_result target_give(replay_target *to, uint32_t id);
 
+/* What is written on take. */
+typedef enum target_touch {
+    TARGET_UNTOUCHED, /* nothing */
+    TARGET_TOUCHED,   /* one byte of each page, by the host, whose memory it is */
+    TARGET_FILLED /* every byte, by the device: the host may not reach it, and a command costs more than its bytes */
+} target_touch;
+
 struct replay_target {
     target_take *take;
     target_give *give;
-    uint64_t touch_stride;  /* one byte every so many is written on take; 0: none is */
+    target_touch touched;
+    uint64_t touch_stride;  /* of TARGET_TOUCHED */
     dcmem_manager *manager; /* the pool's; NULL for the driver */
 
     /* Of the driver. */
@@ -32,9 +40,9 @@ struct replay_target {
 /* Opens the first device of a backend: each take is one acquire, each give one release, nothing is kept. */
 dcmem_result target_open_driver(replay_target *out, const dcmem_backend *backend, uint32_t id_count, bool is_touched);
 
-/* Creates a manager. `options` are dcmem_manager_create()'s. */
+/* Creates a manager. `options` are dcmem_manager_create()'s, `touched` the driver's target's. */
 dcmem_result target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count,
-                              bool is_touched, bool has_buffers);
+                              target_touch touched, bool has_buffers);
 
 /* Everything was given. DCMEM_E_LEAKED otherwise; the target is gone all the same. */
 dcmem_result target_close(replay_target *to);

@@ -75,3 +75,53 @@ if(TARGET dcmem-testing AND TARGET PkgConfig::cmocka)
     pipeline_test(pipeline_test-leak DEFINE PIPELINE_BUG_LEAK)
     pipeline_test(pipeline_test-unchecked DEFINE PIPELINE_BUG_UNCHECKED)
 endif()
+
+# --- the image pipeline on devices of the program's own -------------------------------------------------------------
+#
+# Their libraries are linked, since such programs use them anyway. What the library itself needs is none of them.
+
+list(TRANSFORM pipeline PREPEND ../pipeline/ OUTPUT_VARIABLE pipeline_beside)
+
+# dcmem_lines(FOLDER FILE): examples/FOLDER/FILE as strings of C, one a line: FILE.h in the build folder.
+function(dcmem_lines folder file)
+    set(path ${PROJECT_SOURCE_DIR}/examples/${folder}/${file})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+    file(READ ${path} text)
+    string(REPLACE "\\" "\\\\" text "${text}")
+    string(REPLACE "\"" "\\\"" text "${text}")
+    string(REGEX REPLACE "([^\n]*)\n" "\"\\1\\\\n\",\n" text "${text}")
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/examples/${folder}/${file}.h CONTENT "${text}" @ONLY)
+endfunction()
+
+if(NOT OpenCL_FOUND OR DCMEM_SANITIZE STREQUAL "memory")
+    message(STATUS
+        "examples/opencl_pipeline is left out: no OpenCL headers or loader, or a build that may not open it")
+else()
+    dcmem_lines(opencl_pipeline kernels.cl)
+    example_program(opencl_pipeline opencl_pipeline main.c lane.c timeline.c device.c ${pipeline_beside}
+        ../pipeline/album.c
+        LINK OpenCL::OpenCL)
+    target_include_directories(example-opencl_pipeline-opencl_pipeline PRIVATE
+        ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/examples/opencl_pipeline)
+endif()
+
+# GLSL becomes SPIR-V, an array of words a step, and so early that tools which read the sources find it.
+find_package(Vulkan QUIET)
+find_program(GLSLANG_VALIDATOR glslangValidator)
+mark_as_advanced(GLSLANG_VALIDATOR)
+if(NOT Vulkan_FOUND OR NOT GLSLANG_VALIDATOR OR DCMEM_SANITIZE STREQUAL "memory")
+    message(STATUS "examples/vulkan_compute is left out: no Vulkan headers or loader (package libvulkan-dev), no "
+        "glslangValidator (package glslang-tools), or a build that may not open it")
+else()
+    set(source ${PROJECT_SOURCE_DIR}/examples/vulkan_compute/steps.comp)
+    set(folder ${PROJECT_BINARY_DIR}/examples/vulkan_compute)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    file(MAKE_DIRECTORY ${folder})
+    foreach(step GREY BLUR SOBEL HALVE HISTOGRAM RECOLOUR)
+        execute_process(COMMAND ${GLSLANG_VALIDATOR} -V --target-env vulkan1.2 -D${step} --vn code_of_${step}
+            -o ${folder}/${step}.h ${source} OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()
+    example_program(vulkan_compute vulkan_compute main.c device.c ${pipeline_beside} ../pipeline/album.c
+        LINK Vulkan::Vulkan)
+    target_include_directories(example-vulkan_compute-vulkan_compute PRIVATE ${PROJECT_SOURCE_DIR} ${folder})
+endif()

@@ -12,7 +12,7 @@ packages_build="gcc libc6-dev cmake ninja-build zlib1g-dev"
 packages_test="g++ libcmocka-dev check libcriterion-dev libgtest-dev pkg-config binutils mandoc"
 # Drivers that need no device.
 packages_devices="ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-c-headers pocl-opencl-icd
-    libvulkan1 mesa-vulkan-drivers vulkan-validationlayers"
+    libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers glslang-tools"
 packages_peers="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 packages_clang="clang llvm libclang-rt-dev"
 packages_lint="clang-format clang-tidy shellcheck"

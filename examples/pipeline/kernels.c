@@ -153,4 +153,4 @@ run_on_processor(void *user, const kernel_launch *launch)
     return DCMEM_OK;
 }
 
-const kernels kernels_of_processor = {NULL, run_on_processor};
+const kernels kernels_of_processor = {.run = run_on_processor};

@@ -1,7 +1,7 @@
 /* kernels.h: the steps of the pipeline, and the one function through which a device runs them.
  *
- * The pipeline knows a device by this table only. Here it has two: the processor (kernels.c), and in the tests a
- * simulated device with a memory of its own. Another is a table more. */
+ * The pipeline knows a device by this table only. There are three: the processor (kernels.c), a Vulkan device of the
+ * program's own (examples/vulkan_compute), and in the tests a simulated device with a memory of its own. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -37,6 +37,8 @@ typedef struct kernels {
     void *user;
     /* Returns when it has run. */
     dcmem_result (*run)(void *user, const kernel_launch *launch);
+    dcmem_kind kind;    /* of the memory that it works on, */
+    uint64_t alignment; /* and at multiples of what that begins; 0: anywhere */
 } kernels;
 
 /* Bytes of either end. Pure. */

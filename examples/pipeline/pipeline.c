@@ -64,7 +64,12 @@ create_buffers(pipeline *line, dcmem_manager *manager)
 #undef X
     };
     for (int i = 0; i < BUFFER_COUNT; i++) {
-        dcmem_buffer_options options = {.size = sizeof options, .tag = (dcmem_tag)(i + 1)};
+        dcmem_buffer_options options = {
+            .size = sizeof options,
+            .kind = line->device->kind,
+            .alignment = line->device->alignment,
+            .tag = (dcmem_tag)(i + 1),
+        };
         dcmem_result result = dcmem_buffer_create(&line->buffers[i], manager, bytes[i], &options);
         if (result)
             return result;

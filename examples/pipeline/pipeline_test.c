@@ -101,7 +101,7 @@ static int
 begin(void **state)
 {
     const dcmem_simulated_profile *profile = *state;
-    device_kernels = (kernels){NULL, run_on_simulated};
+    device_kernels = (kernels){.run = run_on_simulated};
     if (!DCMEM_EXPECT_OK(dcmem_rig_begin(&rig, profile)))
         return -1;
     device_kernels.user = rig.simulated;

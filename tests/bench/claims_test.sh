@@ -107,6 +107,37 @@ test_report_puts_both_sizings_of_a_trace_into_one_row() {
     expect_line document.md "| default, torch traces |" 1.050
 }
 
+# touched POOL USE DRIVER: one case of first-touch.
+touched() {
+    printf '[{"case": "first-touch-opencl-4KiB", "unit": "ns", "dcmem": %s, "use alone": %s, "driver unused": 900, ' \
+        "$1" "$2"
+    printf '"pool unused": 10, "beside": "driver", "beside_value": %s, "ratio_to_beside": %s, ' "$3" \
+        "$(awk -v a="$1" -v b="$3" 'BEGIN { print a / b }')"
+    printf '"ratio_to_floor": %s, "peers": {}}, ' "$(awk -v a="$1" -v b="$2" 'BEGIN { print a / b }')"
+    printf '{"case": "first-touch-vulkan-4KiB", "unit": "ns", "dcmem": null, "peers": {}}]'
+}
+
+test_report_says_what_of_a_driver_s_cost_a_pool_could_remove() {
+    need_python
+    touched 4010 4000 8000 >first.json
+    touched 4020 4000 8000 >second.json
+    touched 4030 4000 8000 >third.json
+    cp "$DCMEM_SOURCE_DIR/docs/benchmarks.md" document.md
+    "$bench/report" --first-touch first.json second.json third.json --document document.md
+    # 1 - 4020 / 8000, 1 - 4000 / 8000, 1 - 10 / (8000 - 4000)
+    expect_line document.md "| opencl-4KiB |" "49.75 %" "50.00 %" "99.75 %"
+    ! grep "vulkan-4KiB" document.md
+}
+
+test_report_puts_used_and_unused_replays_of_a_backend_into_one_row() {
+    need_python
+    replayed default 1.05 | sed 's/"backend": "[a-z]*"/"backend": "opencl", "touch": false/' >plain.json
+    replayed default 1.05 | sed 's/"backend": "[a-z]*"/"backend": "opencl", "touch": true/' >used.json
+    cp "$DCMEM_SOURCE_DIR/docs/benchmarks.md" document.md
+    "$bench/report" --backends plain.json used.json --document document.md
+    expect_line document.md "| own/torch_x | opencl |" "99.00 %" 1.05
+}
+
 test_report_refuses_a_document_without_markers() {
     need_python
     replayed default 1.05 >default.json

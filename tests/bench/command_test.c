@@ -153,6 +153,26 @@ TEST(bench_command__fault_plans_stand_beside_a_driver_without_one)
     expect_said("\"beside\": \"without a plan\"");
 }
 
+TEST(bench_command__first_touch_tells_the_parts_of_both_ways)
+{
+    expect_cases("first-touch-cpu-64KiB", "");
+    expect_cases("first-touch-simulated-4KiB", "");
+    expect_said("\"beside\": \"driver\"");
+    expect_key("use alone");
+    expect_key("driver unused");
+    expect_key("pool unused");
+    EXPECT(json_find(output, "ratio_to_floor") > 0);
+}
+
+TEST(bench_command__a_backend_without_a_device_is_named_with_the_reason)
+{
+    EXPECT_EQ(run("OCL_ICD_VENDORS=/nonexistent", SHORT "--json first-touch-opencl-4KiB"), 0);
+    EXPECT(is_json(output));
+    expect_said("\"pool\": \""); /* among the absent */
+    EXPECT_EQ(run("OCL_ICD_VENDORS=/nonexistent", SHORT "first-touch-opencl-4KiB"), 0);
+    expect_said("backend opencl is absent: ");
+}
+
 TEST(bench_command__copies_and_fills_are_measured)
 {
     expect_cases("copy-in-64KiB", "");

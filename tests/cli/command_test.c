@@ -205,6 +205,20 @@ TEST(devices__lists_each_backend_and_says_of_one_without_a_device_why)
     EXPECT_EQ(occurrences("\"answer_ns\": "), occurrences("\"is_available\": "));
 }
 
+TEST(devices__lists_the_backends_to_come_as_such)
+{
+    static const char *const names[] = {"cuda", "hip", "level_zero", "metal"};
+    expect_run("devices", 0, "");
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        char part[64];
+        snprintf(part, sizeof part, "\n%s", names[i]);
+        expect_said(part);
+        snprintf(part, sizeof part, "the backend %s is not part of this version", names[i]);
+        if (!dcmem_backend_find(names[i]))
+            expect_said(part);
+    }
+}
+
 TEST(devices__says_of_names_that_it_has_no_backend_for_why)
 {
     expect_run("devices --backend marmalade 2>&1", 2, "no backend is named marmalade; there are: cpu, ");
@@ -412,7 +426,7 @@ TEST(replay__goes_to_reserved_memory_when_the_machine_is_too_small)
     expect_json(words);
     expect_said("\"backend\": \"simulated\"");
     snprintf(words, sizeof words, "replay --rounds 1 '%s' 2>&1", write_trace("huge.csv", huge));
-    expect_run(words, 0, "needs more memory than this machine has");
+    expect_run(words, 0, "needs more memory than the device has free");
     snprintf(words, sizeof words, "replay --touch '%s' 2>&1", write_trace("huge.csv", huge));
     expect_run(words, 1, "leave --touch out");
 }
