@@ -79,6 +79,8 @@ category() noexcept
                 return std::errc::device_or_resource_busy;
             case DCMEM_E_TIMEOUT:
                 return std::errc::timed_out;
+            case DCMEM_E_CANCELLED:
+                return std::errc::operation_canceled;
             default:
                 return std::error_condition(value, *this);
             }
