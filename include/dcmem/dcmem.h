@@ -15,6 +15,7 @@
 #include <dcmem/queue.h>
 #include <dcmem/result.h>
 #include <dcmem/stats.h>
+#include <dcmem/transfer.h>
 #include <dcmem/version.h>
 
 #endif

@@ -34,6 +34,8 @@ dcmi_rows_count(const dcmi_rows *rows)
 static inline uint64_t
 dcmi_rows_at(const dcmi_rows *rows, uint64_t i)
 {
+    if (i == 0)
+        return rows->begin; /* of plain ranges the only one: no division for them */
     return rows->begin + i / rows->rows * rows->slice_pitch + i % rows->rows * rows->row_pitch;
 }
 
