@@ -134,6 +134,22 @@ take_range(attempt *try)
     return DCMEM_OK;
 }
 
+/* Whether there can be room for the states of so many rows. */
+static dcmem_result
+check_rows(const attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    if (!try->wish->rows || !dcmi_operation_writes(try->wish->operation))
+        return DCMEM_OK;
+    uint64_t parts = dcmi_rows_count(try->wish->rows);
+    if (slot->traits & DCMI_TRAIT_MORE)
+        parts += dcmi_slot_more(slot)->parts;
+    if (parts <= MOST_PARTS)
+        return DCMEM_OK;
+    return dcmi_fail(DCMEM_E_LIMIT, "%llu rows are to be written at once, the most there can be are %u",
+                     (unsigned long long)parts, MOST_PARTS);
+}
+
 static dcmem_result
 take_side(attempt *try)
 {
@@ -375,7 +391,7 @@ equip_shadow(attempt *try, supplies *supply)
 }
 
 /* Room for the cuts of this beginning, of this end, and of the ends of all that are open. */
-static dcmem_result
+static void
 equip_ranges(attempt *try, supplies *supply)
 {
     dcmi_slot *slot = try->locked.slot;
@@ -383,17 +399,13 @@ equip_ranges(attempt *try, supplies *supply)
     uint64_t mine = try->wish->rows ? dcmi_rows_count(try->wish->rows) : 1;
     uint64_t parts = dcmi_slot_more(slot)->parts + (writes ? mine : 0);
     if (is_whole(try) || (!writes && !try->copy_bytes) || dcmi_contents_has_room(slot, parts))
-        return DCMEM_OK;
-    if (parts > MOST_PARTS)
-        return dcmi_fail(DCMEM_E_LIMIT, "%llu rows are to be written at once, the most there can be are %u",
-                         (unsigned long long)parts, MOST_PARTS);
+        return;
     uint64_t room = dcmi_contents_room(slot, parts);
     if (supply->words && supply->word_capacity >= room) {
         dcmi_contents_move(slot, supply->words, supply->word_capacity);
         supply->words = NULL;
     } else
         supply->wants_words = (uint32_t)(2 * room);
-    return DCMEM_OK;
 }
 
 static dcmem_result
@@ -420,8 +432,8 @@ equip(attempt *try, supplies *supply)
         return dcmi_fail(DCMEM_E_LIMIT, "a buffer is pinned and opened %llu times", DCMI_WORD_USE_MOST);
     dcmi_slot_ready_more(try->locked.slot);
     equip_shadow(try, supply);
-    dcmem_result result = equip_ranges(try, supply);
-    return result ? result : equip_opens(try, supply);
+    equip_ranges(try, supply);
+    return equip_opens(try, supply);
 }
 
 /* ---- Entering the list ---- */
@@ -702,6 +714,8 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
         return false;
 
     *result = take_range(try);
+    if (!*result)
+        *result = check_rows(try);
     if (!*result)
         *result = take_side(try);
     dcmi_open *conflict = *result ? NULL : find_conflict(try);
