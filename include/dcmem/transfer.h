@@ -125,8 +125,8 @@ typedef struct dcmem_transfer {
  * detail names the transfer. Then the first that fails ends it. Those that go on where the one before them ends, on
  * both ends, are moved as one: drivers are called once for them.
  * `out_done` (may be NULL) is written whether it succeeds or not: how many, from the first on, have arrived in full.
- * The next one is that which failed; where its bytes had begun to move, those that it was moved with share its fate, and
- * it may be any of them that the driver refused. Progress counts the bytes of all.
+ * The next one is that which failed; where its bytes had begun to move, those that it was moved with share its fate,
+ * and it may be any of them that the driver refused. Progress counts the bytes of all.
  * Threads: any. Errors: DCMEM_E_STALE_VIEW, DCMEM_E_OVERFLOW, those of dcmem_transfer_copy(). */
 DCMEM_API dcmem_result dcmem_transfer_batch(uint64_t *out_done, const dcmem_transfer *transfers, uint64_t count,
                                             const dcmem_transfer_options *options);
