@@ -123,10 +123,15 @@ TEST(memory__freed_on_a_queue_cannot_be_freed_again)
     EXPECT_OK(dcmem_raw_free_on(it.queues[0], NULL));
     work_on(&it, 0, block, 64 * KIB);
     EXPECT_OK(dcmem_raw_free_on(it.queues[0], block));
-    EXPECT(dcmem_raw_free(it.manager, block) != DCMEM_OK);
-    EXPECT(dcmem_raw_free_on(it.queues[0], block) != DCMEM_OK);
-    EXPECT(dcmem_raw_free_on(it.queues[1], block) != DCMEM_OK);
-    EXPECT(dcmem_raw_use_on(it.queues[1], block) != DCMEM_OK);
+    char *behind = dcmem_raw_allocate(it.manager, 64 * KIB);
+    EXPECT_OK(dcmem_raw_free_on(it.queues[0], behind)); /* two wait: each is found */
+    EXPECT_RESULT(dcmem_raw_free(it.manager, behind), DCMEM_E_ALREADY_FREE);
+    EXPECT_RESULT(dcmem_raw_free(it.manager, block), DCMEM_E_ALREADY_FREE);
+    EXPECT_DETAIL("on a queue");
+    EXPECT_RESULT(dcmem_raw_free_on(it.queues[0], block), DCMEM_E_ALREADY_FREE);
+    EXPECT_RESULT(dcmem_raw_free_on(it.queues[1], block), DCMEM_E_ALREADY_FREE);
+    EXPECT_RESULT(dcmem_raw_use_on(it.queues[1], block), DCMEM_E_ALREADY_FREE);
+    EXPECT_RESULT(dcmem_raw_free(other.manager, block), DCMEM_E_FOREIGN);
     EXPECT(dcmem_raw_set(it.manager, block, 0, 1) != DCMEM_OK);
     bench_close(&it);
     bench_close(&other);
