@@ -1,5 +1,6 @@
 /* sweep_transfer_test.c: every function of dcmem/transfer.h, with each of its calls failing in turn: what a transfer
- * reads stays as it was, what lies beside what it writes does too, and a second try puts right what the first one spoiled. */
+ * reads stays as it was, what lies beside what it writes does too, and a second try puts right what the first one
+ * spoiled. */
 #include "sweeps.h"
 
 #define BYTES 4000u
