@@ -1,6 +1,7 @@
 /* simulated.c: the backend of simulated devices: its table, its devices, the four of them that are for everybody. */
 #include "simulated.h"
 
+#include "groups.h"
 #include "host.h"
 #include "page.h"
 #include "queue.h"
@@ -250,17 +251,10 @@ init_device(simulated_backend *all, const dcmem_simulated_profile *completed, ui
 static void
 fit_table(simulated_backend *all)
 {
-    dcmem_backend *it = &all->table;
-    it->capabilities = 0;
+    uint64_t capabilities = 0;
     for (uint32_t i = 0; i < all->count; i++)
-        it->capabilities |= capabilities_of(&all->devices[i]);
-#define DCMEM_CAP_REQUIRED 0ull
-#define DCMEM_X(function, group)                                                                                       \
-    if (DCMEM_CAP_##group & ~it->capabilities)                                                                         \
-        it->function = NULL;
-    DCMEM_FAKE_OPERATIONS(DCMEM_X)
-#undef DCMEM_X
-#undef DCMEM_CAP_REQUIRED
+        capabilities |= capabilities_of(&all->devices[i]);
+    dcmi_groups_fit(&all->table, capabilities);
 }
 
 /* ---- Forks: parent and child go on with the devices as they are ---- */
