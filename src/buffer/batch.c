@@ -66,6 +66,7 @@ check_all(uint64_t *out_bytes, const dcmem_transfer *transfers, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         dcmem_result result = check(&transfers[i]);
         if (!result && !dcmi_size_add(&bytes, bytes, bytes_of(&transfers[i])))
+            /* COVER: an exabyte of buffers, thousands of times over */
             result = dcmi_fail(DCMEM_E_OVERFLOW, "the sum of all bytes does not fit");
         if (result) {
             dcmem_detail cause = dcmi_detail_save();

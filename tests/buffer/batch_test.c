@@ -285,3 +285,32 @@ TEST(gate__is_asked_about_transfers_as_about_the_copies_that_they_are)
     EXPECT_OK(dcmem_buffer_destroy(b));
     device_close(&on);
 }
+
+TEST(gate__of_test_buffers_and_fault_plans_holds_for_transfers)
+{
+    dcmem_test_buffer_options options = dcmem_test_buffer_restrictive();
+    dcmem_test_buffer *test;
+    uint8_t bytes[100] = {0};
+    dcmem_layout apart = {.row_pitch = 20};
+    dcmem_box box = {.row_bytes = 10, .rows = 5};
+    EXPECT_OK(dcmem_test_buffer_create(&test, 100, &options));
+    dcmem_view view = dcmem_view_whole(dcmem_test_buffer_buffer(test));
+    dcmem_transfer one = {.to = view, .from_host = bytes};
+    EXPECT_RESULT(dcmem_transfer_box_in(view, apart, bytes, apart, box, NULL), DCMEM_E_WRONG_STATE);
+    EXPECT_RESULT(dcmem_transfer_out(bytes, view, NULL), DCMEM_E_WRONG_STATE);
+    EXPECT_RESULT(dcmem_transfer_batch(NULL, &one, 1, NULL), DCMEM_E_WRONG_STATE);
+    EXPECT_OK(dcmem_test_buffer_destroy(test));
+
+    device on = device_open(&split_profile);
+    dcmem_fault_plan *plan;
+    dcmem_buffer *buffer = buffer_of(on.manager, 100);
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "program.write:size=50..50:nth=2:fail=busy"));
+    EXPECT_OK(dcmem_fault_plan_guard(plan, on.manager));
+    EXPECT_OK(dcmem_transfer_box_in(dcmem_view_whole(buffer), apart, bytes, apart, box, NULL));
+    EXPECT_OK(dcmem_transfer_in(dcmem_view_whole(buffer), bytes, NULL));
+    EXPECT_RESULT(dcmem_transfer_box_in(dcmem_view_whole(buffer), apart, bytes, apart, box, NULL), DCMEM_E_BUSY);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_OK(dcmem_manager_set_gate(on.manager, NULL, NULL));
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
+    device_close(&on);
+}

@@ -2,6 +2,7 @@
 #include "buffer/access.h"
 #include "devices.h"
 
+#include <dcmem/guard.h>
 #include <dcmem/transfer.h>
 #include <pthread.h>
 
@@ -281,6 +282,15 @@ expect_boxes_everywhere(int jobs)
     expect_boxes(mapped.manager, other.manager, &visible, 4, jobs);
     expect_boxes(cpu, cpu, NULL, 5, jobs);
     expect_boxes(cpu, mapped.manager, NULL, 6, jobs);
+    dcmem_manager *guarded;
+    dcmem_manager_options guards = {.size = sizeof guards,
+                                    .driver = split.simulated,
+                                    .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF,
+                                    .guards = DCMEM_GUARD_ALL};
+    EXPECT_OK(dcmem_manager_create(&guarded, &guards));
+    expect_boxes(guarded, guarded, NULL, 7, jobs);
+    EXPECT_OK(dcmem_guard_check(guarded));
+    cpu_close(guarded);
     cpu_close(cpu);
     device_close(&split);
     device_close(&other);
@@ -533,6 +543,7 @@ TEST(box__that_cannot_be_is_refused_by_what_is_wrong_with_it)
     expect_refused(view, (dcmem_layout){.slice_pitch = 250}, box_of(1, 1, 3), DCMEM_E_OUT_OF_RANGE, "501");
     expect_refused(view, (dcmem_layout){.row_pitch = huge}, box_of(10, 4, 1), DCMEM_E_OVERFLOW, "64 bits");
     expect_refused(view, (dcmem_layout){.row_pitch = huge}, box_of(1, 2, 2), DCMEM_E_OVERFLOW, "64 bits");
+    expect_refused(view, (dcmem_layout){.row_pitch = huge}, box_of(1, 3, 1), DCMEM_E_OVERFLOW, "64 bits");
     expect_refused(view, (dcmem_layout){.slice_pitch = huge}, box_of(1, 1, 4), DCMEM_E_OVERFLOW, "64 bits");
     expect_refused(view, (dcmem_layout){.offset = UINT64_MAX}, box_of(1, 1, 1), DCMEM_E_OVERFLOW, "64 bits");
     expect_refused(view, (dcmem_layout){0}, box_of(1, huge, huge), DCMEM_E_OVERFLOW, "64 bits");

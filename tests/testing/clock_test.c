@@ -670,7 +670,7 @@ TEST(clock__goes_on_in_the_child_of_a_fork)
     forked self = {.it = &it};
     for (int i = 0; i < 2; i++)
         EXPECT_OK(dcmem_simulated_create(&others[i], &slow, 1));
-    EXPECT_OK(dcmem_simulated_destroy(others[1])); /* from before the first that is left */
+    EXPECT_OK(dcmem_simulated_destroy(others[0])); /* from among the others */
     dcmem_place to = at(&it.two), from = here(zeros);
     EXPECT_OK(it.backend->copy(it.device, &someone, &to, &from, sizeof zeros));
     for (int i = 0; i < 2; i++)
@@ -689,7 +689,7 @@ TEST(clock__goes_on_in_the_child_of_a_fork)
     atomic_store(&self.is_over, true);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    EXPECT_OK(dcmem_simulated_destroy(others[0]));
+    EXPECT_OK(dcmem_simulated_destroy(others[1]));
     rig_close(&it);
 }
 
