@@ -877,7 +877,9 @@ dcmi_access_sides(unsigned *out, const dcmi_grant *grant, const dcmi_rows *rows)
     dcmem_result result = dcmi_slot_lock(&locked, grant->buffer);
     if (result)
         return result; /* COVER: its manager ends meanwhile, which its header forbids */
-    for (uint64_t i = 0; i < dcmi_rows_count(rows); i++) {
+    if (!rows)
+        sides = dcmi_contents_sides(&written, locked.slot, grant->begin, grant->begin + grant->bytes);
+    for (uint64_t i = 0; rows && i < dcmi_rows_count(rows); i++) {
         uint64_t begin = dcmi_rows_at(rows, i);
         sides &= dcmi_contents_sides(&written, locked.slot, begin, begin + rows->row_bytes);
     }

@@ -72,7 +72,7 @@ uint32_t dcmi_access_detach(dcmi_use *out, dcmi_locked *locked, uint32_t most);
 /* Opens and closes: for what is done to the states alone. */
 dcmem_result dcmi_access_pass(const dcmi_wish *wish);
 
-/* Of a DCMI_LOOK grant: the sides on which all bytes of rows within it are current. */
+/* Of a DCMI_LOOK grant: the sides on which all bytes of the rows that it is about are current. NULL: of all of it. */
 dcmem_result dcmi_access_sides(unsigned *out, const dcmi_grant *grant, const dcmi_rows *rows);
 
 /* Of a DCMI_LOOK grant: a place where its bytes from `offset` on are current, on the preferred side if they are on

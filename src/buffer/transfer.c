@@ -55,6 +55,16 @@ view_of(const dcmi_end *end)
     return (dcmem_view){end->buffer, end->rows.begin, dcmi_rows_end(&end->rows) - end->rows.begin, 1};
 }
 
+/* Its rows as an access takes them, joined in `room`; NULL where all of its view is one. */
+static const dcmi_rows *
+rows_for(dcmi_rows *room, const dcmi_end *end)
+{
+    if (dcmi_rows_count(&end->rows) == 1)
+        return NULL;
+    *room = dcmi_rows_join(&end->rows);
+    return dcmi_rows_count(room) > 1 ? room : NULL;
+}
+
 static dcmem_result
 ask_gates(const dcmi_end *to, const dcmi_end *from)
 {
@@ -72,16 +82,17 @@ ask_gates(const dcmi_end *to, const dcmi_end *from)
 /* An end that is read, and the stretch of it whose place is known: [begin, end), from its first row on. */
 typedef struct source {
     const dcmi_end *of;
-    dcmi_grant grant;     /* of a buffer's */
-    dcmem_side preferred; /* of bytes that are current on both sides */
-    dcmi_site site;       /* of the stretch's first byte */
+    const dcmi_rows *rows; /* of the access */
+    dcmi_grant grant;      /* of a buffer's */
+    dcmem_side preferred;  /* of bytes that are current on both sides */
+    dcmi_site site;        /* of the stretch's first byte */
     uint64_t begin, end;
 } source;
 
 static dcmem_result
 source_open(source *out, const dcmi_end *of, const dcmi_rows *rows, dcmi_watch *watch, uint64_t timeout_ns)
 {
-    *out = (source){.of = of, .preferred = DCMEM_SIDE_HOST};
+    *out = (source){.of = of, .rows = rows, .preferred = DCMEM_SIDE_HOST};
     if (of->host) {
         out->site = dcmi_site_host((const char *)of->host + of->rows.begin);
         out->end = UINT64_MAX;
@@ -92,7 +103,7 @@ source_open(source *out, const dcmi_end *of, const dcmi_rows *rows, dcmi_watch *
                       .operation = DCMI_LOOK,
                       .timeout_ns = timeout_ns,
                       .watch = watch,
-                      .rows = dcmi_rows_count(rows) > 1 ? rows : NULL};
+                      .rows = rows};
     return dcmi_access_open(&out->grant, &look);
 }
 
@@ -140,10 +151,14 @@ carry_row(const dcmi_site *to, source *from, uint64_t offset, uint64_t bytes, dc
 static dcmem_result
 carry_rows(const dcmi_site *to, const dcmi_rows *to_rows, source *from, dcmi_errand *errand)
 {
-    dcmi_rows there = *to_rows, here = from->of->rows;
-    dcmi_rows_join_both(&there, &here);
     /* A transfer that was stopped already, while it waited perhaps, has moved nothing. */
     dcmem_result result = errand->watch ? errand->watch->step(errand->watch, 0) : DCMEM_OK;
+    if (result)
+        return result;
+    if (dcmi_rows_count(to_rows) == 1)
+        return carry_row(to, from, 0, to_rows->row_bytes, errand);
+    dcmi_rows there = *to_rows, here = from->of->rows;
+    dcmi_rows_join_both(&there, &here);
     for (uint64_t i = 0; i < dcmi_rows_count(&there) && !result; i++) {
         dcmi_site at = dcmi_site_at(to, dcmi_rows_at(&there, i) - there.begin);
         result = carry_row(&at, from, dcmi_rows_at(&here, i) - here.begin, here.row_bytes, errand);
@@ -153,28 +168,28 @@ carry_rows(const dcmi_site *to, const dcmi_rows *to_rows, source *from, dcmi_err
 
 /* Bytes that are in the host's memory go to the host's side, if there is one; others stay with the devices. */
 static dcmem_result
-choose_near(bool *out, const source *from, const dcmi_rows *from_rows)
+choose_near(bool *out, const source *from)
 {
     unsigned sides = 0;
     dcmem_result result = DCMEM_OK;
     if (!from->of->host)
-        result = dcmi_access_sides(&sides, &from->grant, from_rows);
+        result = dcmi_access_sides(&sides, &from->grant, from->rows);
     *out = from->grant.site.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
     return result;
 }
 
 static dcmem_result
-move_to_buffer(const dcmi_end *to, source *from, const dcmi_rows *from_rows, dcmi_errand *errand, uint64_t timeout_ns)
+move_to_buffer(const dcmi_end *to, source *from, dcmi_errand *errand, uint64_t timeout_ns)
 {
     dcmi_grant target;
-    dcmi_rows rows = dcmi_rows_join(&to->rows);
+    dcmi_rows rows;
     dcmi_wish wish = {.view = view_of(to),
                       .side = DCMEM_SIDE_DEVICE,
                       .operation = DCMI_WRITE,
                       .timeout_ns = timeout_ns,
                       .watch = errand->watch,
-                      .rows = dcmi_rows_count(&rows) > 1 ? &rows : NULL};
-    dcmem_result result = choose_near(&wish.is_near, from, from_rows);
+                      .rows = rows_for(&rows, to)};
+    dcmem_result result = choose_near(&wish.is_near, from);
     if (!result)
         result = dcmi_access_open(&target, &wish);
     if (result)
@@ -198,13 +213,13 @@ dcmi_transfer(const dcmi_end *to, const dcmi_end *from, bool *out_has_begun, dcm
 {
     source reading;
     dcmi_errand errand = {.watch = watch};
-    dcmi_rows rows = dcmi_rows_join(&from->rows);
+    dcmi_rows rows;
     dcmem_result result = dcmi_has_gates() ? ask_gates(to, from) : DCMEM_OK;
     if (!result)
-        result = source_open(&reading, from, &rows, watch, timeout_ns);
+        result = source_open(&reading, from, rows_for(&rows, from), watch, timeout_ns);
     if (result)
         return result;
-    result = to->host ? move_to_host(to, &reading, &errand) : move_to_buffer(to, &reading, &rows, &errand, timeout_ns);
+    result = to->host ? move_to_host(to, &reading, &errand) : move_to_buffer(to, &reading, &errand, timeout_ns);
     if (out_has_begun)
         *out_has_begun = errand.has_begun;
     return source_close(&reading, result);
