@@ -207,23 +207,28 @@ TEST(transfer__that_is_stopped_before_it_begins_changes_nothing)
 }
 
 static void
-cancel_at_the_end(witness *self)
+cancel(witness *self)
 {
-    if (self->last == self->total)
-        dcmem_cancel_set(&self->cancel);
+    dcmem_cancel_set(&self->cancel);
 }
 
+/* The word is set when the first row has arrived, and looked at when the second has: of two rows that is all. */
 TEST(transfer__that_is_stopped_when_all_has_arrived_has_succeeded)
 {
     device on = device_open(&split_profile);
-    dcmem_buffer *buffer = buffer_of(on.manager, BYTES);
-    witness it = {.also = cancel_at_the_end};
-    dcmem_transfer_options options = options_of(&it);
-    char *bytes = calloc(1, BYTES);
-    options.cancel = &it.cancel;
-    EXPECT_OK(dcmem_transfer_in(dcmem_view_whole(buffer), bytes, &options));
-    EXPECT(dcmem_cancel_is_set(&it.cancel));
-    free(bytes);
+    dcmem_buffer *buffer = buffer_of(on.manager, 1000);
+    dcmem_layout apart = {.row_pitch = 100};
+    char bytes[1000] = {0};
+    for (uint64_t rows = 2; rows <= 3; rows++) {
+        witness it = {.also = cancel};
+        dcmem_transfer_options options = options_of(&it);
+        dcmem_box box = {.row_bytes = 10, .rows = rows};
+        options.cancel = &it.cancel;
+        options.progress_bytes = 1;
+        EXPECT_RESULT(dcmem_transfer_box_in(dcmem_view_whole(buffer), apart, bytes, apart, box, &options),
+                      rows == 2 ? DCMEM_OK : DCMEM_E_CANCELLED);
+        EXPECT(dcmem_cancel_is_set(&it.cancel));
+    }
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     device_close(&on);
 }
