@@ -555,6 +555,10 @@ TEST(box__that_cannot_be_is_refused_by_what_is_wrong_with_it)
     EXPECT_OK(dcmem_transfer_box_in(view, (dcmem_layout){.row_pitch = 1, .slice_pitch = 1}, bytes, (dcmem_layout){0},
                                     box_of(10, 1, 1), NULL));
     /* The other end is named when it is that. */
+    dcmem_layout too_tight = {.row_pitch = 5};
+    EXPECT_RESULT(dcmem_transfer_box_in(view, (dcmem_layout){0}, bytes, too_tight, box_of(10, 2, 1), NULL),
+                  DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_DETAIL("from: a row pitch");
     EXPECT_RESULT(dcmem_transfer_box_in(view, (dcmem_layout){0}, bytes, (dcmem_layout){.offset = UINT64_MAX - 20},
                                         box_of(10, 1, 1), NULL),
                   DCMEM_E_OVERFLOW);

@@ -221,9 +221,9 @@ TEST(memory__of_many_sizes_is_found_again_by_its_own)
     void *blocks[200];
     for (unsigned i = 0; i < 200; i++)
         EXPECT(blocks[i] = dcmem_raw_allocate(it.manager, 64 + 64 * i));
-    for (unsigned i = 0; i < 200; i++)
-        EXPECT_OK(dcmem_raw_free_on(it.queues[0], blocks[i]));
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 200; i > 0; i--) /* the newest are too small for what is asked for first */
+        EXPECT_OK(dcmem_raw_free_on(it.queues[0], blocks[i - 1]));
+    for (unsigned i = 199; i < 200; i--) {
         uint64_t usable;
         EXPECT(blocks[i] = dcmem_raw_allocate_on(it.queues[0], 64 + 64 * i));
         EXPECT_OK(dcmem_raw_usable_size(&usable, it.manager, blocks[i]));
