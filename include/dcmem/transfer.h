@@ -17,7 +17,8 @@
  *      buffers. Whoever must wait for the transfer must not be waited for by its callback.
  *   3. A box is exact. Bytes between its rows stay as they are, count as nothing and are nobody's: other boxes between
  *      them can be read and written at the same time.
- *   4. No queues: work on a queue is the driver's, which calls nobody back. dcmem/queue.h has its copies. */
+ *   4. No queues: work on a queue is the driver's, which calls nobody back; dcmem/queue.h has its copies. Work of a
+ *      queue that uses the bytes is waited for to its end, stopped or not. */
 #ifndef DCMEM_TRANSFER_H
 #define DCMEM_TRANSFER_H
 

@@ -288,6 +288,8 @@ check_opens(const dcmi_locked *locked, const dcmi_more *more)
             continue;
         if (open->begin >= open->end || open->end > bytes)
             return "an open access lies outside its buffer";
+        if (open->has_rows && (open->rows->begin != open->begin || dcmi_rows_end(open->rows) != open->end))
+            return "an open access does not span its rows";
         if (operation == DCMI_WRITE_SHARED)
             sharers++;
         else if (dcmi_operation_writes(operation))
