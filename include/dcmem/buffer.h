@@ -229,7 +229,9 @@ DCMEM_API dcmem_result dcmem_buffer_invalidate(dcmem_view view, dcmem_side side)
 
 /* ---- Copy and fill ---- */
 
-/* Copies a view onto another of the same size, of any two buffers of any two managers. Views of one buffer that
+/* Copies that can be watched and stopped, of boxes, and many in one call, are in dcmem/transfer.h.
+ *
+ * Copies a view onto another of the same size, of any two buffers of any two managers. Views of one buffer that
  * overlap are refused. The copy is done where the bytes are current, on the destination's side nearest to them.
  * Threads: any. Errors: DCMEM_E_INVALID_ARGUMENT (sizes differ, overlap), those of dcmem_access_begin(). */
 DCMEM_API dcmem_result dcmem_buffer_copy(dcmem_view to, dcmem_view from);

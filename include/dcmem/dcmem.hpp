@@ -79,6 +79,8 @@ category() noexcept
                 return std::errc::device_or_resource_busy;
             case DCMEM_E_TIMEOUT:
                 return std::errc::timed_out;
+            case DCMEM_E_CANCELLED:
+                return std::errc::operation_canceled;
             default:
                 return std::error_condition(value, *this);
             }
@@ -448,6 +450,110 @@ template <class T> class access {
     int exceptions_;
 };
 
+/* ---- Transfers ---- */
+
+/* A word that says stop, for transfers in any thread. It must outlive them. */
+class cancel_word {
+  public:
+    cancel_word() noexcept = default;
+    cancel_word(const cancel_word &) = delete;
+    cancel_word &operator=(const cancel_word &) = delete;
+
+    void set() noexcept
+    {
+        dcmem_cancel_set(&word_);
+    }
+
+    void clear() noexcept
+    {
+        dcmem_cancel_clear(&word_);
+    }
+
+    bool is_set() const noexcept
+    {
+        return dcmem_cancel_is_set(&word_);
+    }
+
+    const dcmem_cancel &c() const noexcept
+    {
+        return word_;
+    }
+
+  private:
+    dcmem_cancel word_{};
+};
+
+/* How a transfer is to be done: dcmem::transfer_options().timeout(1'000'000'000).progress(show).cancel(word). */
+class transfer_options {
+  public:
+    transfer_options() noexcept
+    {
+        options_.size = sizeof options_;
+    }
+
+    transfer_options &timeout(std::uint64_t nanoseconds) noexcept
+    {
+        options_.timeout_ns = nanoseconds;
+        return *this;
+    }
+
+    /* `function(done_bytes, total_bytes)` is called as dcmem_transfer_progress says; true goes on. It is not copied and
+     * must outlive the transfer; an exception that leaves it ends the program. */
+    template <class Function>
+    transfer_options &progress(Function &function, std::uint64_t every_bytes = 0, std::uint64_t every_ns = 0) noexcept
+    {
+        options_.progress = [](void *user, std::uint64_t done, std::uint64_t total) noexcept -> bool {
+            return (*static_cast<Function *>(user))(done, total);
+        };
+        options_.user = const_cast<void *>(static_cast<const void *>(std::addressof(function)));
+        options_.progress_bytes = every_bytes;
+        options_.progress_ns = every_ns;
+        return *this;
+    }
+
+    transfer_options &cancel(const cancel_word &word) noexcept
+    {
+        options_.cancel = &word.c();
+        return *this;
+    }
+
+    const dcmem_transfer_options &c() const noexcept
+    {
+        return options_;
+    }
+
+  private:
+    dcmem_transfer_options options_{};
+};
+
+/* The shape of a box, and how it lies in a view or in host memory, in elements. 0 pitches: as tight as can be. */
+struct box {
+    std::uint64_t width;
+    std::uint64_t rows = 1;
+    std::uint64_t slices = 1;
+};
+
+struct layout {
+    std::uint64_t first = 0;
+    std::uint64_t row_pitch = 0;
+    std::uint64_t slice_pitch = 0;
+};
+
+/* Does many transfers in one call; `done` gets how many have arrived in full. */
+inline dcmem_result
+try_transfer(std::uint64_t &done, const dcmem_transfer *transfers, std::size_t count,
+             const transfer_options &options = {}) noexcept
+{
+    return dcmem_transfer_batch(&done, transfers, count, &options.c());
+}
+
+inline void
+transfer(const dcmem_transfer *transfers, std::size_t count, const transfer_options &options = {})
+{
+    std::uint64_t done = 0;
+    check(try_transfer(done, transfers, count, options));
+}
+
 /* ---- Views ---- */
 
 /* A typed window onto a buffer: a small value that owns nothing. Offsets and counts are in elements. */
@@ -597,6 +703,60 @@ template <class T> class view {
         return dcmem_buffer_fill(view_, &element, sizeof(T));
     }
 
+    /* The same, watched. */
+    void copy_from(const T *host, const transfer_options &options) const
+    {
+        check(dcmem_transfer_in(view_, host, &options.c()));
+    }
+
+    void copy_to(T *host, const transfer_options &options) const
+    {
+        check(dcmem_transfer_out(host, view_, &options.c()));
+    }
+
+    void copy_from(const view &other, const transfer_options &options) const
+    {
+        check(dcmem_transfer_copy(view_, other.view_, &options.c()));
+    }
+
+    /* Boxes. `here` is the layout in this view. */
+    void copy_box_from(const layout &here, const T *host, const layout &there, const box &shape,
+                       const transfer_options &options = {}) const
+    {
+        check(try_copy_box_from(here, host, there, shape, options));
+    }
+
+    void copy_box_to(T *host, const layout &there, const layout &here, const box &shape,
+                     const transfer_options &options = {}) const
+    {
+        check(try_copy_box_to(host, there, here, shape, options));
+    }
+
+    void copy_box_from(const layout &here, const view &other, const layout &there, const box &shape,
+                       const transfer_options &options = {}) const
+    {
+        check(try_copy_box_from(here, other, there, shape, options));
+    }
+
+    dcmem_result try_copy_box_from(const layout &here, const T *host, const layout &there, const box &shape,
+                                   const transfer_options &options = {}) const noexcept
+    {
+        return dcmem_transfer_box_in(view_, bytes_of(here), host, bytes_of(there), bytes_of(shape), &options.c());
+    }
+
+    dcmem_result try_copy_box_to(T *host, const layout &there, const layout &here, const box &shape,
+                                 const transfer_options &options = {}) const noexcept
+    {
+        return dcmem_transfer_box_out(host, bytes_of(there), view_, bytes_of(here), bytes_of(shape), &options.c());
+    }
+
+    dcmem_result try_copy_box_from(const layout &here, const view &other, const layout &there, const box &shape,
+                                   const transfer_options &options = {}) const noexcept
+    {
+        return dcmem_transfer_box_copy(view_, bytes_of(here), other.view_, bytes_of(there), bytes_of(shape),
+                                       &options.c());
+    }
+
     void prefetch(dcmem_side side) const
     {
         check(dcmem_buffer_prefetch(view_, side));
@@ -608,6 +768,23 @@ template <class T> class view {
     }
 
   private:
+    /* What does not fit is as large as can be, and refused for that. */
+    static std::uint64_t bytes_of(std::uint64_t elements) noexcept
+    {
+        constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+        return elements > most / sizeof(T) ? most : elements * sizeof(T);
+    }
+
+    static dcmem_layout bytes_of(const layout &of) noexcept
+    {
+        return dcmem_layout{bytes_of(of.first), bytes_of(of.row_pitch), bytes_of(of.slice_pitch)};
+    }
+
+    static dcmem_box bytes_of(const box &of) noexcept
+    {
+        return dcmem_box{bytes_of(of.width), of.rows, of.slices};
+    }
+
     dcmem_view view_;
 };
 

@@ -49,6 +49,7 @@ typedef enum dcmem_result_class {
     X(E_PERMISSION, RESOURCE, 6, "the system does not allow it")                                                       \
     X(E_BUSY, TRANSIENT, 1, "the memory is in use")                                                                    \
     X(E_TIMEOUT, TRANSIENT, 2, "the time ran out")                                                                     \
+    X(E_CANCELLED, TRANSIENT, 3, "the transfer was cancelled")                                                         \
     X(E_DEVICE_LOST, FATAL, 1, "the device is lost")                                                                   \
     X(E_LOST, FATAL, 2, "the only current copy of the bytes is lost")                                                  \
     X(E_DRIVER, FATAL, 3, "the driver failed")                                                                         \

@@ -364,9 +364,10 @@ DCMEM_API uint64_t dcmem_fake_live_extents(dcmem_fake *fake);
  *
  * operation, what it fails with (OK: it cannot, the gate is only told). Beside the calls of their names: allocate is
  * dcmem_buffer_create(), free its end, with the manager's too; access_host and access_device dcmem_access_begin() by
- * side; access_end also unmap; read and write are dcmem_buffer_copy_out() and dcmem_buffer_copy_in(). Calls that are
- * made of others ask as those do: create_from as allocate and write, raw_reallocate, where the block moves, as
- * raw_allocate, raw_copy and raw_free, too. */
+ * side; access_end also unmap; read and write are dcmem_buffer_copy_out() and dcmem_buffer_copy_in(). Transfers
+ * (dcmem/transfer.h) ask as copy, read and write, too, each of a batch by itself; of a box bytes are those of its rows,
+ * from the first one's offset on. Calls that are made of others ask as those do: create_from as allocate and write,
+ * raw_reallocate, where the block moves, as raw_allocate, raw_copy and raw_free, too. */
 #define DCMEM_GATE_OPERATIONS(X)                                                                                       \
     X(allocate, E_NO_MEMORY)                                                                                           \
     X(import, E_NO_HOST_MEMORY)                                                                                        \
@@ -636,7 +637,7 @@ typedef struct dcmem_test_buffer_options {
     void *sleep_user;
     bool refuse_span_access;     /* dcmem_access_begin() on the host's side */
     bool refuse_memory_access;   /* dcmem_access_begin() on the device's side, dcmem_buffer_map(), _pin() */
-    bool refuse_copy_operations; /* dcmem_buffer_copy() either way, _copy_in(), _copy_out() */
+    bool refuse_copy_operations; /* dcmem_buffer_copy() either way, _copy_in(), _copy_out(), all of transfer.h */
     uint64_t fail_after;         /* the n-th operation and all after it fail; 0: none does */
     dcmem_result refusal;        /* what refused operations fail with; DCMEM_OK: DCMEM_E_WRONG_STATE */
     bool allow_corruption;       /* dcmem_test_buffer_corrupt() may be called */

@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define MOST_OPENS        (1u << 20)
-#define TICKET_INDEX_BITS 21u /* index + 1: no ticket is 0 */
+#define MOST_PARTS        (1u << 26) /* that open accesses may cut out: their ends have room reserved */
+#define WATCHED_NAP_NS    2000000ull /* how long one sleeps while somebody may want the waiting to end */
+#define TICKET_INDEX_BITS 21u        /* index + 1: no ticket is 0 */
 #define TICKET_INDEX_MASK ((1ull << TICKET_INDEX_BITS) - 1)
 #define UNIFIED_SIDES     ((unsigned)DCMI_STATE_BOTH)
 
@@ -23,6 +25,7 @@ typedef struct supplies {
     bool wants_shadow;
     uint32_t wants_words;
     uint32_t wants_opens;
+    dcmi_rows *rows; /* a copy of the wish's, which the access keeps */
     dcmi_shadow shadow;
     uint64_t *words;
     uint32_t word_capacity;
@@ -67,9 +70,24 @@ supplies_fetch(supplies *supply, dcmi_pool *pool, uint64_t bytes, uint64_t align
     return result;
 }
 
+static dcmem_result
+supplies_init(supplies *supply, const dcmi_wish *wish)
+{
+    *supply = (supplies){0};
+    if (!wish->rows)
+        return DCMEM_OK;
+    CHECK(wish->operation == DCMI_WRITE || wish->operation == DCMI_LOOK);
+    supply->rows = dcmi_slot_realloc(NULL, sizeof *supply->rows);
+    if (!supply->rows)
+        return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "the record of a box");
+    *supply->rows = *wish->rows;
+    return DCMEM_OK;
+}
+
 static void
 supplies_fini(supplies *supply)
 {
+    free(supply->rows);
     dcmi_shadow_give(&supply->shadow, false);
     free(supply->words);
     free(supply->opens);
@@ -98,15 +116,7 @@ typedef struct attempt {
 static bool
 is_whole(const attempt *try)
 {
-    return try->begin == 0 && try->end == dcmi_slot_bytes(try->locked.slot);
-}
-
-/* Whether the access can cut ranges when it ends. */
-static bool
-is_part(const dcmi_slot *slot, const dcmi_open *open)
-{
-    return dcmi_operation_writes((dcmi_operation)open->operation) &&
-           !(open->begin == 0 && open->end == dcmi_slot_bytes(slot));
+    return !try->wish->rows && try->begin == 0 && try->end == dcmi_slot_bytes(try->locked.slot);
 }
 
 static dcmem_result
@@ -122,6 +132,22 @@ take_range(attempt *try)
     try->begin = view->offset;
     try->end = view->offset + view->bytes;
     return DCMEM_OK;
+}
+
+/* Whether there can be room for the states of so many rows. */
+static dcmem_result
+check_rows(const attempt *try)
+{
+    const dcmi_slot *slot = try->locked.slot;
+    if (!try->wish->rows || !dcmi_operation_writes(try->wish->operation))
+        return DCMEM_OK;
+    uint64_t parts = dcmi_rows_count(try->wish->rows);
+    if (slot->traits & DCMI_TRAIT_MORE)
+        parts += dcmi_slot_more(slot)->parts;
+    if (parts <= MOST_PARTS)
+        return DCMEM_OK;
+    return dcmi_fail(DCMEM_E_LIMIT, "%llu rows are to be written at once, the most there can be are %u",
+                     (unsigned long long)parts, MOST_PARTS);
 }
 
 static dcmem_result
@@ -167,13 +193,30 @@ reach_end(uint64_t end, dcmem_side side, uint64_t unit)
     return side == DCMEM_SIDE_HOST ? dcmi_round_down(end + unit - 1, unit) : end;
 }
 
+/* Whether two that reach into each other's ranges share a byte. Rows are nobody's who touches memory by the host, so
+ * they reach no further than they are. */
+static bool
+rows_meet(const attempt *try, const dcmi_open *open, uint64_t unit)
+{
+    const dcmi_rows *rows = try->wish->rows;
+    if (!open->has_rows && !rows)
+        return true;
+    if (open->has_rows && rows)
+        return dcmi_rows_overlap(rows, open->rows);
+    if (open->has_rows)
+        return dcmi_rows_touch(open->rows, reach_begin(try->begin, try->side, unit),
+                               reach_end(try->end, try->side, unit));
+    dcmem_side side = (dcmem_side)open->side;
+    return dcmi_rows_touch(rows, reach_begin(open->begin, side, unit), reach_end(open->end, side, unit));
+}
+
 static bool
 conflicts_with(const attempt *try, const dcmi_open *open, uint64_t unit)
 {
     dcmem_side side = (dcmem_side)open->side;
     return dcmi_operation_conflicts(try->wish->operation, (dcmi_operation)open->operation) &&
            reach_begin(try->begin, try->side, unit) < reach_end(open->end, side, unit) &&
-           reach_begin(open->begin, side, unit) < reach_end(try->end, try->side, unit);
+           reach_begin(open->begin, side, unit) < reach_end(try->end, try->side, unit) && rows_meet(try, open, unit);
 }
 
 /* What a queue does comes in its order: no conflict with what it does later. */
@@ -218,7 +261,7 @@ leave(dcmi_locked *locked, dcmi_open *open)
 {
     dcmi_more *more = dcmi_slot_more(locked->slot);
     --*count_of(more, (dcmi_operation)open->operation);
-    more->parts -= is_part(locked->slot, open);
+    more->parts -= (uint32_t)dcmi_open_parts(locked->slot, open);
     *open = (dcmi_open){.begin = more->open_spare};
     more->open_spare = (uint32_t)(open - more->opens) + 1;
     locked->word -= DCMI_WORD_USE;
@@ -234,7 +277,10 @@ apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
         return;
     for (int state = 0; state < DCMI_STATE_COUNT; state++)
         after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
-    dcmi_contents_map(slot, open->begin, open->end, after);
+    if (open->has_rows)
+        dcmi_contents_map_rows(slot, open->rows, after);
+    else
+        dcmi_contents_map(slot, open->begin, open->end, after);
 }
 
 /* ---- Work of queues ---- */
@@ -292,13 +338,12 @@ wait_for_queue(dcmi_locked *locked, const dcmi_open *open)
 
 /* What the table says of each range: the first refusal, or how many bytes need which work. */
 static dcmem_result
-survey(attempt *try)
+survey_row(attempt *try, uint64_t begin, uint64_t end)
 {
     uint64_t next;
-    try->copy_bytes = try->zero_bytes = try->avoided_bytes = 0;
-    for (uint64_t offset = try->begin; offset < try->end; offset = next) {
+    for (uint64_t offset = begin; offset < end; offset = next) {
         dcmi_state state = dcmi_contents_at(&next, try->locked.slot, offset);
-        next = dcmi_min(next, try->end);
+        next = dcmi_min(next, end);
         dcmi_step step = dcmi_coherence_begin(try->wish->operation, try->own, state);
         if (step.result)
             return dcmi_fail(step.result, "bytes %llu to %llu were %s", (unsigned long long)offset,
@@ -308,6 +353,21 @@ survey(attempt *try)
         try->avoided_bytes += step.is_avoided ? next - offset : 0;
     }
     return DCMEM_OK;
+}
+
+static dcmem_result
+survey(attempt *try)
+{
+    const dcmi_rows *rows = try->wish->rows;
+    dcmem_result result = DCMEM_OK;
+    try->copy_bytes = try->zero_bytes = try->avoided_bytes = 0;
+    if (!rows)
+        return survey_row(try, try->begin, try->end);
+    for (uint64_t i = 0; i < dcmi_rows_count(rows) && !result; i++) {
+        uint64_t begin = dcmi_rows_at(rows, i);
+        result = survey_row(try, begin, begin + rows->row_bytes);
+    }
+    return result;
 }
 
 static bool
@@ -336,15 +396,16 @@ equip_ranges(attempt *try, supplies *supply)
 {
     dcmi_slot *slot = try->locked.slot;
     bool writes = dcmi_operation_writes(try->wish->operation);
-    uint32_t parts = dcmi_slot_more(slot)->parts + writes;
+    uint64_t mine = try->wish->rows ? dcmi_rows_count(try->wish->rows) : 1;
+    uint64_t parts = dcmi_slot_more(slot)->parts + (writes ? mine : 0);
     if (is_whole(try) || (!writes && !try->copy_bytes) || dcmi_contents_has_room(slot, parts))
         return;
-    uint32_t room = dcmi_contents_room(slot, parts);
+    uint64_t room = dcmi_contents_room(slot, parts);
     if (supply->words && supply->word_capacity >= room) {
         dcmi_contents_move(slot, supply->words, supply->word_capacity);
         supply->words = NULL;
     } else
-        supply->wants_words = 2 * room;
+        supply->wants_words = (uint32_t)(2 * room);
 }
 
 static dcmem_result
@@ -394,7 +455,7 @@ ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
 }
 
 static void
-enter(attempt *try)
+enter(attempt *try, supplies *supply)
 {
     dcmi_slot *slot = try->locked.slot;
     dcmi_more *more = dcmi_slot_more(slot);
@@ -411,8 +472,13 @@ enter(attempt *try)
         .is_by_hand = try->wish->is_by_hand,
         .use.queue = try->wish->queue,
     };
+    if (supply->rows) {
+        open->rows = supply->rows;
+        open->has_rows = true;
+        supply->rows = NULL;
+    }
     ++*count_of(more, try->wish->operation);
-    more->parts += is_part(slot, open);
+    more->parts += (uint32_t)dcmi_open_parts(slot, open);
     try->locked.word += DCMI_WORD_USE;
     try->open = open;
 }
@@ -570,12 +636,12 @@ find_site(attempt *try)
 
 /* The access enters the list, and leaves it again when the driver fails. */
 static dcmem_result
-settle(attempt *try)
+settle(attempt *try, supplies *supply)
 {
     dcmem_result result = find_site(try);
     if (result)
         return result;
-    enter(try);
+    enter(try, supply);
     if (needs_driver(try))
         result = bring(try);
     if (result) {
@@ -605,7 +671,7 @@ grant_of(const attempt *try)
         .site = try->site,
     };
     if (try->side == DCMEM_SIDE_HOST)
-        grant.host = try->open->mapped ? try->open->mapped : try->site.place.host;
+        grant.host = !try->open->has_rows && try->open->mapped ? try->open->mapped : try->site.place.host;
     return grant;
 }
 
@@ -615,7 +681,7 @@ typedef struct patience {
     bool has_waited;
 } patience;
 
-/* Sleeps until something ended. The lock is not held afterwards. */
+/* Sleeps until something ended, or for a nap. The lock is not held afterwards. */
 static dcmem_result
 wait_for_others(const attempt *try, patience *wait)
 {
@@ -627,8 +693,9 @@ wait_for_others(const attempt *try, patience *wait)
         wait->has_waited = true;
     }
     if (now < wait->until_ns) {
-        dcmi_slot_sleep(&try->locked, wait->until_ns - now);
-        return DCMEM_OK;
+        dcmi_watch *watch = try->wish->watch;
+        dcmi_slot_sleep(&try->locked, dcmi_min(wait->until_ns - now, watch ? WATCHED_NAP_NS : UINT64_MAX));
+        return watch ? watch->step(watch, 0) : DCMEM_OK;
     }
     dcmi_slot_unlock(&try->locked, false);
     if (wait->timeout_ns == 0)
@@ -647,6 +714,8 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
         return false;
 
     *result = take_range(try);
+    if (!*result)
+        *result = check_rows(try);
     if (!*result)
         *result = take_side(try);
     dcmi_open *conflict = *result ? NULL : find_conflict(try);
@@ -667,7 +736,7 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
         return false;
     }
     if (!*result)
-        *result = settle(try);
+        *result = settle(try, supply);
     return true;
 }
 
@@ -675,13 +744,12 @@ dcmem_result
 dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish)
 {
     attempt try = {.wish = wish};
-    supplies supply = {0};
+    supplies supply;
     patience wait = {.timeout_ns = wish->timeout_ns};
-    dcmem_result result;
-    bool is_locked;
-    do
+    bool is_locked = false;
+    dcmem_result result = supplies_init(&supply, wish);
+    while (!is_locked && !result)
         is_locked = try_open(&result, &try, &supply, &wait);
-    while (!is_locked && !result);
 
     if (is_locked) {
         if (!result)
@@ -772,6 +840,7 @@ dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing clos
         return result;
     dcmi_slot *slot = locked.slot;
 
+    const dcmi_rows *rows = open->has_rows ? open->rows : NULL;
     bool is_visited = touches_by_host(slot, (dcmem_side)open->side, open->is_by_hand);
     if (is_visited && (open->mapped || slot->is_flushed))
         result = visit_end(&locked, open, closing);
@@ -787,6 +856,7 @@ dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing clos
     leave(&locked, open);
     dcmi_slot_unlock(&locked, true);
     dcmi_shadow_give(&shadow, scrubs);
+    free((void *)(uintptr_t)rows);
     return DCMEM_OK;
 }
 
@@ -799,15 +869,22 @@ dcmi_access_pass(const dcmi_wish *wish)
 }
 
 dcmem_result
-dcmi_access_sides(unsigned *out, const dcmi_grant *grant)
+dcmi_access_sides(unsigned *out, const dcmi_grant *grant, const dcmi_rows *rows)
 {
     dcmi_locked locked;
     uint64_t written;
+    unsigned sides = DCMI_STATE_BOTH;
     dcmem_result result = dcmi_slot_lock(&locked, grant->buffer);
     if (result)
         return result; /* COVER: its manager ends meanwhile, which its header forbids */
-    *out = dcmi_contents_sides(&written, locked.slot, grant->begin, grant->begin + grant->bytes);
+    if (!rows)
+        sides = dcmi_contents_sides(&written, locked.slot, grant->begin, grant->begin + grant->bytes);
+    for (uint64_t i = 0; rows && i < dcmi_rows_count(rows); i++) {
+        uint64_t begin = dcmi_rows_at(rows, i);
+        sides &= dcmi_contents_sides(&written, locked.slot, begin, begin + rows->row_bytes);
+    }
     dcmi_slot_unlock(&locked, false);
+    *out = sides;
     return DCMEM_OK;
 }
 

@@ -18,13 +18,18 @@ typedef struct dcmi_wish {
     bool is_by_hand;   /* only the states matter: nobody will touch the memory through this access */
     bool is_near;      /* the host's side if there is one of its own, else the device's, whatever `side` says */
     bool needs_shadow; /* a split host side must exist already */
+    dcmi_watch *watch; /* who may end the waiting by a failure, or NULL */
+
+    /* What of the view it is about, or NULL: all of it. The view begins and ends with them. Of DCMI_WRITE and DCMI_LOOK
+     * only: others bring bytes, and would bring those between the rows. */
+    const dcmi_rows *rows;
 } dcmi_wish;
 
 typedef struct dcmi_grant {
     dcmem_buffer *buffer;
     uint64_t ticket;
-    uint64_t begin; /* of the range */
-    uint64_t bytes;
+    uint64_t begin; /* of the range: of the first row, ... */
+    uint64_t bytes; /* ... to the end of the last */
     dcmem_side side;
     dcmem_tag tag;
     dcmi_pool *pool; /* of the device's side */
@@ -67,8 +72,8 @@ uint32_t dcmi_access_detach(dcmi_use *out, dcmi_locked *locked, uint32_t most);
 /* Opens and closes: for what is done to the states alone. */
 dcmem_result dcmi_access_pass(const dcmi_wish *wish);
 
-/* Of a DCMI_LOOK grant: the sides on which all its bytes are current. */
-dcmem_result dcmi_access_sides(unsigned *out, const dcmi_grant *grant);
+/* Of a DCMI_LOOK grant: the sides on which all bytes of the rows that it is about are current. NULL: of all of it. */
+dcmem_result dcmi_access_sides(unsigned *out, const dcmi_grant *grant, const dcmi_rows *rows);
 
 /* Of a DCMI_LOOK grant: a place where its bytes from `offset` on are current, on the preferred side if they are on
  * both, and for how many of them that holds. As long as the grant is open they stay so. */

@@ -149,13 +149,21 @@ copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_err
     return result ? result : given;
 }
 
-/* One driver call for all of it. */
+/* One driver call for all of it, or, where somebody looks on, a piece a call. */
 static dcmem_result
 copy_whole(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
+    dcmem_result result = DCMEM_OK;
+    uint64_t most = errand->watch ? STAGE_BYTES : bytes;
     errand->has_begun = true;
-    dcmem_result result = copy_counted(pool, to, from, bytes, errand->tag);
-    return result ? result : arrived(errand, bytes);
+    for (uint64_t done = 0; done < bytes && !result; done += most) {
+        uint64_t piece = dcmi_min(bytes - done, most);
+        dcmi_site piece_to = dcmi_site_at(to, done), piece_from = dcmi_site_at(from, done);
+        result = copy_counted(pool, &piece_to, &piece_from, piece, errand->tag);
+        if (!result)
+            result = arrived(errand, piece);
+    }
+    return result;
 }
 
 dcmem_result

@@ -21,10 +21,10 @@ dcmi_contents_at(uint64_t *out_end, const dcmi_slot *slot, uint64_t offset)
     return (dcmi_state)slot->state;
 }
 
-uint32_t
-dcmi_contents_room(const dcmi_slot *slot, uint32_t parts)
+uint64_t
+dcmi_contents_room(const dcmi_slot *slot, uint64_t parts)
 {
-    uint32_t count = slot->state == DCMI_STATE_RANGES ? ranges_of(slot)->count : 1;
+    uint64_t count = slot->state == DCMI_STATE_RANGES ? ranges_of(slot)->count : 1;
     return count + 2 * (parts + 1);
 }
 
@@ -67,6 +67,16 @@ dcmi_contents_map(dcmi_slot *slot, uint64_t begin, uint64_t end, const dcmi_stat
     }
     use_list(slot);
     dcmi_ranges_map(&dcmi_slot_more(slot)->ranges, begin, end, after);
+    leave_list_of_one(slot);
+}
+
+void
+dcmi_contents_map_rows(dcmi_slot *slot, const dcmi_rows *rows, const dcmi_state after[DCMI_STATE_COUNT])
+{
+    if (slot->state != DCMI_STATE_RANGES && after[slot->state] == slot->state)
+        return;
+    use_list(slot);
+    dcmi_ranges_map_rows(&dcmi_slot_more(slot)->ranges, rows, after);
     leave_list_of_one(slot);
 }
 

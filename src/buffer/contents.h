@@ -9,10 +9,10 @@
 dcmi_state dcmi_contents_at(uint64_t *out_end, const dcmi_slot *slot, uint64_t offset);
 
 /* Room that a change of a part needs, `parts` others being open that may change theirs: for dcmi_contents_grow(). */
-uint32_t dcmi_contents_room(const dcmi_slot *slot, uint32_t parts);
+uint64_t dcmi_contents_room(const dcmi_slot *slot, uint64_t parts);
 
 static inline bool
-dcmi_contents_has_room(const dcmi_slot *slot, uint32_t parts)
+dcmi_contents_has_room(const dcmi_slot *slot, uint64_t parts)
 {
     return dcmi_slot_more(slot)->ranges.capacity >= dcmi_contents_room(slot, parts);
 }
@@ -22,6 +22,9 @@ void dcmi_contents_move(dcmi_slot *slot, uint64_t *words, uint32_t capacity);
 
 /* Each byte of [begin, end) goes from its state s to after[s]. The slot has room, or the change is of all bytes. */
 void dcmi_contents_map(dcmi_slot *slot, uint64_t begin, uint64_t end, const dcmi_state after[DCMI_STATE_COUNT]);
+
+/* The same for the bytes of rows. */
+void dcmi_contents_map_rows(dcmi_slot *slot, const dcmi_rows *rows, const dcmi_state after[DCMI_STATE_COUNT]);
 
 /* For a new size, while slot->bytes is still the old one. Always has room: an access leaves some for two more ranges
  * (dcmi_contents_room()), growing takes one, and only after bytes that were written, so never twice in a row. */

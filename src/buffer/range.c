@@ -84,6 +84,53 @@ dcmi_ranges_map(dcmi_ranges *ranges, uint64_t begin, uint64_t end, const dcmi_st
     CHECK(!dcmi_ranges_check(ranges, bytes));
 }
 
+/* ---- Rows ---- */
+
+/* A list that is rewritten in place, from its own words, which stand at the end of its room meanwhile. What is written
+ * has at most two ranges more a row than what was read, and that much room lies between the two. */
+typedef struct rewrite {
+    uint64_t *words;
+    uint32_t read;
+    uint32_t written;
+} rewrite;
+
+/* What lies before `until` goes over, in states after[] where that is not NULL. */
+static void
+rewrite_until(rewrite *it, uint64_t until, const dcmi_state *after)
+{
+    uint64_t done = it->written ? dcmi_range_end(it->words[it->written - 1]) : 0;
+    while (done < until) {
+        uint64_t end = dcmi_range_end(it->words[it->read]);
+        dcmi_state state = dcmi_range_state(it->words[it->read]);
+        it->read += end <= until;
+        done = end < until ? end : until;
+        if (after)
+            state = after[state];
+        if (it->written && dcmi_range_state(it->words[it->written - 1]) == state)
+            it->written--;
+        it->words[it->written++] = dcmi_range_word(done, state);
+    }
+}
+
+void
+dcmi_ranges_map_rows(dcmi_ranges *ranges, const dcmi_rows *rows, const dcmi_state after[DCMI_STATE_COUNT])
+{
+    uint64_t bytes = dcmi_range_end(ranges->words[ranges->count - 1]), count = dcmi_rows_count(rows);
+    CHECK(dcmi_rows_end(rows) <= bytes && ranges->count + 2 * count <= ranges->capacity);
+
+    uint32_t first = find(ranges, rows->begin), behind = ranges->count - first;
+    rewrite it = {.words = ranges->words, .read = ranges->capacity - behind, .written = first};
+    memmove(&it.words[it.read], &it.words[first], behind * sizeof it.words[0]);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t begin = dcmi_rows_at(rows, i);
+        rewrite_until(&it, begin, NULL);
+        rewrite_until(&it, begin + rows->row_bytes, after);
+    }
+    rewrite_until(&it, bytes, NULL);
+    ranges->count = it.written;
+    CHECK(!dcmi_ranges_check(ranges, bytes));
+}
+
 void
 dcmi_ranges_resize(dcmi_ranges *ranges, uint64_t bytes)
 {

@@ -11,6 +11,7 @@
 #define DCMI_RANGE_H
 
 #include "buffer/coherence.h"
+#include "buffer/rows.h"
 
 /* A word is end << 3 | state. */
 #define DCMI_RANGE_LARGEST ((UINT64_MAX >> 3))
@@ -47,6 +48,9 @@ dcmi_state dcmi_ranges_at(uint64_t *out_end, const dcmi_ranges *ranges, uint64_t
 
 /* Each byte of [begin, end), not empty and inside, goes from its state s to after[s]. Needs room for two more. */
 void dcmi_ranges_map(dcmi_ranges *ranges, uint64_t begin, uint64_t end, const dcmi_state after[DCMI_STATE_COUNT]);
+
+/* The same for the bytes of rows, in one pass however many there are. Needs room for two more a row. */
+void dcmi_ranges_map_rows(dcmi_ranges *ranges, const dcmi_rows *rows, const dcmi_state after[DCMI_STATE_COUNT]);
 
 /* Cuts off what lies past `bytes` (> 0), or adds unwritten bytes. Needs room for one more. */
 void dcmi_ranges_resize(dcmi_ranges *ranges, uint64_t bytes);

@@ -288,13 +288,15 @@ check_opens(const dcmi_locked *locked, const dcmi_more *more)
             continue;
         if (open->begin >= open->end || open->end > bytes)
             return "an open access lies outside its buffer";
+        if (open->has_rows && (open->rows->begin != open->begin || dcmi_rows_end(open->rows) != open->end))
+            return "an open access does not span its rows";
         if (operation == DCMI_WRITE_SHARED)
             sharers++;
         else if (dcmi_operation_writes(operation))
             writers++;
         else
             readers++;
-        parts += dcmi_operation_writes(operation) && open->end - open->begin != bytes;
+        parts += (uint32_t)dcmi_open_parts(locked->slot, open);
     }
     if (readers != more->readers || writers != more->writers || sharers != more->sharers || parts != more->parts)
         return "open accesses are miscounted";
@@ -420,6 +422,9 @@ dcmi_more_move_opens(dcmi_more *more, dcmi_open *opens, uint32_t capacity)
 void
 dcmi_more_fini(dcmi_more *more)
 {
+    for (uint32_t i = 0; i < more->open_capacity; i++)
+        if (more->opens[i].ticket && more->opens[i].has_rows)
+            free((void *)(uintptr_t)more->opens[i].rows);
     if (more->ranges.words != more->words_inside)
         free(more->ranges.words);
     if (more->opens != more->opens_inside)

@@ -91,12 +91,16 @@ typedef struct dcmi_open {
     uint64_t ticket; /* 0: the entry is free, and `begin` is the next free one's index + 1 */
     uint64_t begin, end;
     dcmi_use use; /* .queue 0: of no queue; neither batch nor value: its user has not ended it */
-    void *mapped; /* by the driver, for this access */
+    union {
+        void *mapped;          /* by the driver, for this access */
+        const dcmi_rows *rows; /* has_rows: what of [begin, end) it is about; on the heap */
+    };
     uint8_t operation;
     uint8_t side;
     uint8_t own;        /* dcmi_coherence_end()'s */
     uint8_t is_by_hand; /* nobody touches the memory through it */
-    uint8_t reserved[4];
+    bool has_rows;      /* nobody maps it, then */
+    uint8_t reserved[3];
 } dcmi_open;
 
 #define DCMI_OPENS_INSIDE  2u
@@ -113,7 +117,7 @@ typedef struct dcmi_more {
     uint32_t readers;
     uint32_t writers; /* that exclude others */
     uint32_t sharers; /* no-overwrite */
-    uint32_t parts;   /* open accesses whose end may cut ranges */
+    uint32_t parts;   /* of all open accesses: dcmi_open_parts() */
     uint32_t pins;
     uint32_t reserved;
     uint64_t tickets; /* given out, by this slot, ever */
@@ -292,6 +296,17 @@ const char *dcmi_slot_check(const dcmi_locked *locked);
 
 /* The slot's dcmi_more, made ready if it was not in use. */
 dcmi_more *dcmi_slot_ready_more(dcmi_slot *slot);
+
+/* The ranges that the access's end may cut out of others: 0 where it changes nothing, or all bytes alike. */
+static inline uint64_t
+dcmi_open_parts(const dcmi_slot *slot, const dcmi_open *open)
+{
+    if (!dcmi_operation_writes((dcmi_operation)open->operation))
+        return 0;
+    if (open->has_rows)
+        return dcmi_rows_count(open->rows);
+    return !(open->begin == 0 && open->end == dcmi_slot_bytes(slot));
+}
 
 /* Moves the list of open accesses into a larger one, from dcmi_slot_realloc(); what it was in is freed. */
 void dcmi_more_move_opens(dcmi_more *more, dcmi_open *opens, uint32_t capacity);

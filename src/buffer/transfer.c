@@ -1,9 +1,7 @@
-/* transfer.c: bytes into buffers, out of them and between them, and coherence by hand.
- *
- * A transfer is accesses (access.c) around copies (carry.c): it conflicts as accesses do, it reads each byte where that
- * is current, without bringing anything anywhere first, and it writes one side, which is then the only current one. */
+/* transfer.c: bytes into buffers, out of them and between them, and coherence by hand. See transfer.h. */
+#include "buffer/transfer.h"
+
 #include "base/size.h"
-#include "buffer/access.h"
 #include "buffer/gate.h"
 
 static dcmem_side
@@ -36,19 +34,195 @@ close_read(const dcmi_grant *grant, dcmem_result result)
     return result;
 }
 
-/* From wherever each byte is current to `to`. */
+/* ---- Ends ---- */
+
+dcmi_end
+dcmi_end_of_view(dcmem_view view)
+{
+    return (dcmi_end){.buffer = view.buffer, .rows = dcmi_rows_of_range(view.offset, view.bytes)};
+}
+
+dcmi_end
+dcmi_end_of_host(const void *host, uint64_t bytes)
+{
+    return (dcmi_end){.host = (void *)(uintptr_t)host, .rows = dcmi_rows_of_range(0, bytes)};
+}
+
+/* From the first row to the end of the last. */
+static dcmem_view
+view_of(const dcmi_end *end)
+{
+    return (dcmem_view){end->buffer, end->rows.begin, dcmi_rows_end(&end->rows) - end->rows.begin, 1};
+}
+
+/* Its rows as an access takes them, joined in `room`; NULL where all of its view is one. */
+static const dcmi_rows *
+rows_for(dcmi_rows *room, const dcmi_end *end)
+{
+    if (dcmi_rows_count(&end->rows) == 1)
+        return NULL;
+    *room = dcmi_rows_join(&end->rows);
+    return dcmi_rows_count(room) > 1 ? room : NULL;
+}
+
 static dcmem_result
-carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, dcmi_errand *errand)
+ask_gates(const dcmi_end *to, const dcmi_end *from)
+{
+    const dcmi_end *asked = to->host ? from : to;
+    dcmem_view view = {asked->buffer, asked->rows.begin, dcmi_rows_bytes(&asked->rows), 1};
+    if (from->host)
+        return dcmi_gate_ask_buffers(DCMEM_GATE_write, view, NULL, 0);
+    if (to->host)
+        return dcmi_gate_ask_buffers(DCMEM_GATE_read, view, NULL, 0);
+    return dcmi_gate_ask_buffers(DCMEM_GATE_copy, view, from->buffer, 0);
+}
+
+/* ---- Reading ---- */
+
+/* An end that is read, and the stretch of it whose place is known: [begin, end), from its first row on. */
+typedef struct source {
+    const dcmi_end *of;
+    const dcmi_rows *rows; /* of the access */
+    dcmi_grant grant;      /* of a buffer's */
+    dcmem_side preferred;  /* of bytes that are current on both sides */
+    dcmi_site site;        /* of the stretch's first byte */
+    uint64_t begin, end;
+} source;
+
+static dcmem_result
+source_open(source *out, const dcmi_end *of, const dcmi_rows *rows, dcmi_watch *watch, uint64_t timeout_ns)
+{
+    *out = (source){.of = of, .rows = rows, .preferred = DCMEM_SIDE_HOST};
+    if (of->host) {
+        out->site = dcmi_site_host((const char *)of->host + of->rows.begin);
+        out->end = UINT64_MAX;
+        return DCMEM_OK;
+    }
+    dcmi_wish look = {.view = view_of(of),
+                      .side = DCMEM_SIDE_DEVICE,
+                      .operation = DCMI_LOOK,
+                      .timeout_ns = timeout_ns,
+                      .watch = watch,
+                      .rows = rows};
+    return dcmi_access_open(&out->grant, &look);
+}
+
+static dcmem_result
+source_close(const source *it, dcmem_result result)
+{
+    return it->of->host ? result : close_read(&it->grant, result);
+}
+
+/* Where the byte at `offset` is current, and for how many more that place holds. */
+static dcmem_result
+source_find(dcmi_site *out, uint64_t *out_bytes, source *it, uint64_t offset)
+{
+    if (offset < it->begin || offset >= it->end) {
+        uint64_t bytes;
+        dcmem_result result = dcmi_access_look(&it->site, &bytes, &it->grant, offset, it->preferred);
+        if (result)
+            return result; /* COVER: the manager ends meanwhile, which its header forbids */
+        it->begin = offset;
+        it->end = offset + bytes;
+    }
+    *out = dcmi_site_at(&it->site, offset - it->begin);
+    *out_bytes = it->end - offset;
+    return DCMEM_OK;
+}
+
+/* ---- Moving ---- */
+
+static dcmem_result
+carry_row(const dcmi_site *to, source *from, uint64_t offset, uint64_t bytes, dcmi_errand *errand)
 {
     uint64_t piece;
     dcmem_result result = DCMEM_OK;
-    for (uint64_t offset = 0; offset < from->bytes && !result; offset += piece) {
-        dcmi_site site, at = dcmi_site_at(to, offset);
-        result = dcmi_access_look(&site, &piece, from, offset, preferred);
+    for (uint64_t done = 0; done < bytes && !result; done += piece) {
+        dcmi_site site, at = dcmi_site_at(to, done);
+        result = source_find(&site, &piece, from, offset + done);
+        piece = dcmi_min(piece, bytes - done);
         if (!result)
             result = dcmi_carry(&at, &site, piece, errand);
     }
     return result;
+}
+
+/* `to`: of the first row's first byte. */
+static dcmem_result
+carry_rows(const dcmi_site *to, const dcmi_rows *to_rows, source *from, dcmi_errand *errand)
+{
+    /* A transfer that was stopped already, while it waited perhaps, has moved nothing. */
+    dcmem_result result = errand->watch ? errand->watch->step(errand->watch, 0) : DCMEM_OK;
+    if (result)
+        return result;
+    if (dcmi_rows_count(to_rows) == 1)
+        return carry_row(to, from, 0, to_rows->row_bytes, errand);
+    dcmi_rows there = *to_rows, here = from->of->rows;
+    dcmi_rows_join_both(&there, &here);
+    for (uint64_t i = 0; i < dcmi_rows_count(&there) && !result; i++) {
+        dcmi_site at = dcmi_site_at(to, dcmi_rows_at(&there, i) - there.begin);
+        result = carry_row(&at, from, dcmi_rows_at(&here, i) - here.begin, here.row_bytes, errand);
+    }
+    return result;
+}
+
+/* Bytes that are in the host's memory go to the host's side, if there is one; others stay with the devices. */
+static dcmem_result
+choose_near(bool *out, const source *from)
+{
+    unsigned sides = 0;
+    dcmem_result result = DCMEM_OK;
+    if (!from->of->host)
+        result = dcmi_access_sides(&sides, &from->grant, from->rows);
+    *out = from->grant.site.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
+    return result;
+}
+
+static dcmem_result
+move_to_buffer(const dcmi_end *to, source *from, dcmi_errand *errand, uint64_t timeout_ns)
+{
+    dcmi_grant target;
+    dcmi_rows rows;
+    dcmi_wish wish = {.view = view_of(to),
+                      .side = DCMEM_SIDE_DEVICE,
+                      .operation = DCMI_WRITE,
+                      .timeout_ns = timeout_ns,
+                      .watch = errand->watch,
+                      .rows = rows_for(&rows, to)};
+    dcmem_result result = choose_near(&wish.is_near, from);
+    if (!result)
+        result = dcmi_access_open(&target, &wish);
+    if (result)
+        return result;
+    from->preferred = target.side;
+    errand->tag = from->of->host ? target.tag : from->grant.tag;
+    result = carry_rows(&target.site, &to->rows, from, errand);
+    return close_written(&target, result, errand->has_begun);
+}
+
+static dcmem_result
+move_to_host(const dcmi_end *to, source *from, dcmi_errand *errand)
+{
+    dcmi_site site = dcmi_site_host((const char *)to->host + to->rows.begin);
+    errand->tag = from->grant.tag;
+    return carry_rows(&site, &to->rows, from, errand);
+}
+
+dcmem_result
+dcmi_transfer(const dcmi_end *to, const dcmi_end *from, bool *out_has_begun, dcmi_watch *watch, uint64_t timeout_ns)
+{
+    source reading;
+    dcmi_errand errand = {.watch = watch};
+    dcmi_rows rows;
+    dcmem_result result = dcmi_has_gates() ? ask_gates(to, from) : DCMEM_OK;
+    if (!result)
+        result = source_open(&reading, from, rows_for(&rows, from), watch, timeout_ns);
+    if (result)
+        return result;
+    result = to->host ? move_to_host(to, &reading, &errand) : move_to_buffer(to, &reading, &errand, timeout_ns);
+    if (out_has_begun)
+        *out_has_begun = errand.has_begun;
+    return source_close(&reading, result);
 }
 
 /* ---- Copies ---- */
@@ -71,73 +245,28 @@ dcmi_transfer_check(dcmem_view to, dcmem_view from)
     return DCMEM_OK;
 }
 
-/* Bytes that are in the host's memory go to the host's side, if there is one; others stay with the devices. */
-static dcmem_result
-open_nearest(dcmi_grant *out, dcmem_view to, const dcmi_grant *from)
-{
-    unsigned sides;
-    dcmem_result result = dcmi_access_sides(&sides, from);
-    if (result)
-        return result; /* COVER: the manager ends meanwhile, which its header forbids */
-    dcmi_wish wish = {.view = to, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
-    wish.is_near = from->site.is_host || !(sides & DCMEM_SIDE_BIT(DCMEM_SIDE_DEVICE));
-    return dcmi_access_open(out, &wish);
-}
-
 dcmem_result
 dcmem_buffer_copy(dcmem_view to, dcmem_view from)
 {
     dcmem_result result = dcmi_transfer_check(to, from);
-    if (!result && dcmi_has_gates())
-        result = dcmi_gate_ask_buffers(DCMEM_GATE_copy, to, from.buffer, 0);
-    if (result)
-        return result;
-    dcmi_grant source, target;
-    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK};
-    result = dcmi_access_open(&source, &look);
-    if (result)
-        return result;
-    result = open_nearest(&target, to, &source);
-    if (!result) {
-        dcmi_errand errand = {.tag = source.tag};
-        result = carry_out(&target.site, &source, target.side, &errand);
-        result = close_written(&target, result, errand.has_begun);
-    }
-    return close_read(&source, result);
+    dcmi_end target = dcmi_end_of_view(to), origin = dcmi_end_of_view(from);
+    return result ? result : dcmi_transfer(&target, &origin, NULL, NULL, 0);
 }
 
 dcmem_result
 dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(from);
-    dcmi_grant target;
-    dcmi_wish wish = {.view = to, .operation = DCMI_WRITE, .timeout_ns = timeout_ns, .is_near = true};
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_write, to);
-    if (!result)
-        result = dcmi_access_open(&target, &wish);
-    if (result)
-        return result;
-    dcmi_errand errand = {.tag = target.tag};
-    dcmi_site site = dcmi_site_host(from);
-    result = dcmi_carry(&target.site, &site, target.bytes, &errand);
-    return close_written(&target, result, errand.has_begun);
+    dcmi_end target = dcmi_end_of_view(to), origin = dcmi_end_of_host(from, to.bytes);
+    return dcmi_transfer(&target, &origin, NULL, NULL, timeout_ns);
 }
 
 dcmem_result
 dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(to);
-    dcmi_grant source;
-    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK, .timeout_ns = timeout_ns};
-    dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_read, from);
-    if (!result)
-        result = dcmi_access_open(&source, &look);
-    if (result)
-        return result;
-    dcmi_errand errand = {.tag = source.tag};
-    dcmi_site site = dcmi_site_host(to);
-    result = carry_out(&site, &source, DCMEM_SIDE_HOST, &errand);
-    return close_read(&source, result);
+    dcmi_end target = dcmi_end_of_host(to, from.bytes), origin = dcmi_end_of_view(from);
+    return dcmi_transfer(&target, &origin, NULL, NULL, timeout_ns);
 }
 
 /* ---- Fill ---- */

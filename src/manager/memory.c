@@ -46,6 +46,7 @@ free_slowly(dcmem_manager *manager, void *address)
         dcmem_result ended = dcmi_uses_end(&was_used, pool, (uintptr_t)address);
         if (was_used)
             result = ended ? ended : dcmi_pool_give(pool, (uintptr_t)address, DCMI_HOLDER_CALLER);
+        result = dcmi_uses_refuse(result, pool, (uintptr_t)address);
     }
     bool is_freed = !result || result == DCMEM_E_CORRUPTED;
     if (is_freed && address)

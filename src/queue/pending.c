@@ -178,6 +178,17 @@ take_oldest(dcmi_queue *queue)
     return index;
 }
 
+bool
+dcmi_pending_has(dcmi_queue *queue, const dcmi_pool *pool, uint64_t address)
+{
+    dcmi_lock_take(&queue->lock);
+    uint32_t index = queue->pending.newest;
+    while (index && (records[index].address != address || records[index].pool != pool))
+        index = records[index].older;
+    dcmi_lock_drop(&queue->lock);
+    return index != 0;
+}
+
 /* ---- To the pool ---- */
 
 static void

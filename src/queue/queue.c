@@ -433,6 +433,15 @@ dcmi_manager_drain_queues(dcmi_pool *root)
     return failed;
 }
 
+bool
+dcmi_queues_hold(const dcmi_pool *pool, uint64_t address)
+{
+    uint32_t count = atomic_load_explicit(&high, memory_order_acquire), index = 0;
+    while (index < count && !dcmi_pending_has(&atomic_load(&table)[index], pool, address))
+        index++;
+    return index < count;
+}
+
 uint64_t
 dcmi_manager_reclaim_queues(dcmi_pool *root, bool may_wait) DCMI_UNCHECKED
 {

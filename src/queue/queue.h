@@ -104,6 +104,9 @@ bool dcmi_pending_note(dcmi_pending *pending, dcmi_use use);
  * which may be NULL. */
 dcmem_result dcmi_pending_wait(const dcmi_pending *pending, dcmem_result *out_failed);
 
+/* Whether a block waits in the queue's lists. */
+bool dcmi_pending_has(dcmi_queue *queue, const dcmi_pool *pool, uint64_t address);
+
 /* The block was freed on the queue, whose use is the first of its own. */
 void dcmi_pending_add(dcmi_queue *queue, uint32_t index);
 
@@ -134,6 +137,10 @@ bool dcmi_uses_has(dcmi_pool *pool, uint64_t address);
  * before. */
 dcmem_result dcmi_uses_end(bool *out_was_used, dcmi_pool *pool, uint64_t address);
 
+/* What to say of a caller's address that could not be freed with `result`: that it is free already, where it was freed
+ * on a queue, whose work may use it still. */
+dcmem_result dcmi_uses_refuse(dcmem_result result, dcmi_pool *pool, uint64_t address);
+
 /* The manager's blocks are gone, all of them. */
 void dcmi_uses_forget(const dcmi_pool *root);
 
@@ -155,6 +162,9 @@ void dcmi_notify_end(uint64_t queue);
  * first failure of it. */
 dcmem_result dcmi_manager_end_queues(dcmi_pool *root);
 dcmem_result dcmi_manager_drain_queues(dcmi_pool *root);
+
+/* Whether a block of the pool waits in any queue. */
+bool dcmi_queues_hold(const dcmi_pool *pool, uint64_t address);
 
 /* Gives blocks that were freed on a manager's queues and are done back to its pools, `may_wait` all of them. How
  * many. */

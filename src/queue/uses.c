@@ -121,6 +121,14 @@ dcmi_uses_end(bool *out_was_used, dcmi_pool *pool, uint64_t address)
 
 /* ---- Calls ---- */
 
+dcmem_result
+dcmi_uses_refuse(dcmem_result result, dcmi_pool *pool, uint64_t address)
+{
+    if (result != DCMEM_E_FOREIGN || !dcmi_queues_hold(pool, address))
+        return result;
+    return dcmi_fail(DCMEM_E_ALREADY_FREE, "the block at %p was freed on a queue", (void *)(uintptr_t)address);
+}
+
 /* A caller's block, which the library holds from then on; a guarded one's records are enough. */
 static dcmem_result
 hold(dcmi_block *out, dcmi_pool *pool, uint64_t address)
@@ -128,7 +136,7 @@ hold(dcmi_block *out, dcmi_pool *pool, uint64_t address)
     if (dcmi_pool_guard(pool))
         return dcmi_guard_find_start(out, pool, address, DCMI_HOLDER_CALLER);
     dcmem_result result = dcmi_pool_hold(pool, address, DCMI_HOLDER_CALLER, DCMI_HOLDER_LIBRARY);
-    return result ? result : dcmi_pool_find(out, pool, address);
+    return result ? dcmi_uses_refuse(result, pool, address) : dcmi_pool_find(out, pool, address);
 }
 
 /* A record for a caller's block that has none; 0 with the detail written. */

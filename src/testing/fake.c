@@ -8,6 +8,7 @@
  * function of the user's is called with it held. */
 #include <dcmem/testing.h>
 
+#include "groups.h"
 #include "host.h"
 #include "ledger.h"
 
@@ -894,8 +895,6 @@ fake_ipc_import(dcmem_extent *out, void *handle, const dcmem_call *call, const d
 
 /* ---- Life ---- */
 
-#define DCMEM_CAP_REQUIRED (~0ull)
-
 /* Every group that the backend behind has, and no other. */
 static dcmem_backend
 make_table(dcmem_fake *fake)
@@ -903,13 +902,12 @@ make_table(dcmem_fake *fake)
     dcmem_backend made = {.size = sizeof made,
                           .contract = DCMEM_BACKEND_CONTRACT,
                           .name = fake->name,
-                          .capabilities = fake->inner->capabilities,
-                          .context = fake};
-#define DCMEM_X(operation, group)                                                                                      \
-    if (made.capabilities & DCMEM_CAP_##group || DCMEM_CAP_##group == DCMEM_CAP_REQUIRED)                              \
-        made.operation = fake_##operation;
-    DCMEM_FAKE_OPERATIONS(DCMEM_X)
+                          .context = fake,
+#define DCMEM_X(operation, group) .operation = fake_##operation,
+                          DCMEM_FAKE_OPERATIONS(DCMEM_X)
 #undef DCMEM_X
+    };
+    dcmi_groups_fit(&made, fake->inner->capabilities);
     return made;
 }
 

@@ -4,6 +4,7 @@
  * the plan. What ends something (release, unmap, ...) ends it even where it is made to fail, and a call that fails half
  * way leaves nothing behind: the contract is kept but where an effect says otherwise (short, flip, stale, double). */
 #include "fault.h"
+#include "groups.h"
 #include "host.h"
 
 #include <stdlib.h>
@@ -511,8 +512,6 @@ FORWARD(ipc_import, (dcmem_extent * out, void *handle, const dcmem_call *call, c
 
 /* ---- Layers ---- */
 
-#define DCMEM_CAP_REQUIRED (~0ull)
-
 /* Every group that the backend behind has, and no other. */
 static dcmem_backend
 make_table(dcmi_layer *layer)
@@ -520,13 +519,12 @@ make_table(dcmi_layer *layer)
     dcmem_backend made = {.size = sizeof made,
                           .contract = DCMEM_BACKEND_CONTRACT,
                           .name = layer->over->name,
-                          .capabilities = layer->over->capabilities,
-                          .context = layer};
-#define DCMEM_X(operation, group)                                                                                      \
-    if (made.capabilities & DCMEM_CAP_##group || DCMEM_CAP_##group == DCMEM_CAP_REQUIRED)                              \
-        made.operation = faulty_##operation;
-    DCMEM_FAKE_OPERATIONS(DCMEM_X)
+                          .context = layer,
+#define DCMEM_X(operation, group) .operation = faulty_##operation,
+                          DCMEM_FAKE_OPERATIONS(DCMEM_X)
 #undef DCMEM_X
+    };
+    dcmi_groups_fit(&made, layer->over->capabilities);
     return made;
 }
 

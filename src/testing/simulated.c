@@ -1,6 +1,7 @@
 /* simulated.c: the backend of simulated devices: its table, its devices, the four of them that are for everybody. */
 #include "simulated.h"
 
+#include "groups.h"
 #include "host.h"
 #include "page.h"
 #include "queue.h"
@@ -17,10 +18,16 @@ typedef dcmi_simulated device;
 
 typedef struct simulated_backend {
     dcmem_backend table; /* first: a pointer to the table is one to the whole */
+    struct simulated_backend *after;
     dcmi_clock clock;
     uint32_t count;
     device devices[];
 } simulated_backend;
+
+/* All there are, for forks; guarded by its lock, under which nothing is called. */
+static pthread_mutex_t backends_lock = PTHREAD_MUTEX_INITIALIZER;
+static simulated_backend *backends;
+static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
 
 dcmem_result
 dcmi_simulated_fail(dcmem_result result, const char *format, ...)
@@ -244,18 +251,65 @@ init_device(simulated_backend *all, const dcmem_simulated_profile *completed, ui
 static void
 fit_table(simulated_backend *all)
 {
-    dcmem_backend *it = &all->table;
-    it->capabilities = 0;
+    uint64_t capabilities = 0;
     for (uint32_t i = 0; i < all->count; i++)
-        it->capabilities |= capabilities_of(&all->devices[i]);
-#define DCMEM_CAP_REQUIRED 0ull
-#define DCMEM_X(function, group)                                                                                       \
-    if (DCMEM_CAP_##group & ~it->capabilities)                                                                         \
-        it->function = NULL;
-    DCMEM_FAKE_OPERATIONS(DCMEM_X)
-#undef DCMEM_X
-#undef DCMEM_CAP_REQUIRED
+        capabilities |= capabilities_of(&all->devices[i]);
+    dcmi_groups_fit(&all->table, capabilities);
 }
+
+/* ---- Forks: parent and child go on with the devices as they are ---- */
+
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&backends_lock);
+    for (simulated_backend *all = backends; all; all = all->after) {
+        pthread_mutex_lock(&all->clock.lock);
+        for (uint32_t i = 0; i < all->count; i++)
+            pthread_mutex_lock(&all->devices[i].lock);
+    }
+}
+
+static void
+after_fork(void)
+{
+    for (simulated_backend *all = backends; all; all = all->after) {
+        for (uint32_t i = 0; i < all->count; i++)
+            pthread_mutex_unlock(&all->devices[i].lock);
+        pthread_mutex_unlock(&all->clock.lock);
+    }
+    pthread_mutex_unlock(&backends_lock);
+}
+
+static void
+watch_forks(void)
+{
+    /* It can fail for want of memory only; then a fork in the middle of a call is what is lost. */
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void
+enlist(simulated_backend *all)
+{
+    pthread_once(&forks_once, watch_forks);
+    pthread_mutex_lock(&backends_lock);
+    all->after = backends;
+    backends = all;
+    pthread_mutex_unlock(&backends_lock);
+}
+
+static void
+delist(const simulated_backend *all)
+{
+    pthread_mutex_lock(&backends_lock);
+    simulated_backend **link = &backends;
+    while (*link != all)
+        link = &(*link)->after;
+    *link = all->after;
+    pthread_mutex_unlock(&backends_lock);
+}
+
+/* ---- Create and destroy ---- */
 
 dcmem_result
 dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profiles, uint32_t count)
@@ -278,6 +332,7 @@ dcmem_simulated_create(dcmem_backend **out, const dcmem_simulated_profile *profi
     for (uint32_t i = 0; i < count; i++)
         init_device(all, &completed[i], i);
     fit_table(all);
+    enlist(all);
     *out = &all->table;
     return DCMEM_OK;
 }
@@ -326,6 +381,7 @@ dcmem_simulated_destroy(dcmem_backend *backend)
         if (all->devices[i].open_count > 0)
             return dcmi_simulated_fail(DCMEM_E_BUSY, "device %u is open %u times", i, all->devices[i].open_count);
 
+    delist(all);
     uint32_t leaks = 0;
     for (uint32_t i = 0; i < all->count; i++)
         leaks += end_device(&all->devices[i]);

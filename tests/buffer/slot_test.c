@@ -1,8 +1,8 @@
 /* slot_test.c: the table of slots when there is little address space or no slot left, what its check finds, and what
  * happens to those who find a slot locked. The first test needs a process in which no buffer was ever made. */
-#include "devices.h"
-
 #include "base/os.h"
+#include "buffer/access.h"
+#include "devices.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -134,6 +134,20 @@ TEST(slot__check_names_every_broken_invariant)
     for (int i = 0; i < 3; i++)
         EXPECT_OK(dcmem_access_end(&accesses[i]));
     EXPECT(!broken(buffer));
+
+    dcmi_rows rows = {.begin = 100, .row_bytes = 10, .row_pitch = 50, .rows = 3, .slices = 1};
+    dcmi_wish wish = {.view = view_of(buffer, 100, 110), .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
+    dcmi_grant box;
+    wish.rows = &rows;
+    EXPECT_OK(dcmi_access_open(&box, &wish));
+    open = more->opens;
+    while (!open->has_rows)
+        open++;
+    EXPECT(!broken(buffer));
+    EXPECT_BROKEN(open->begin, 99, "span its rows");
+    EXPECT_BROKEN(open->end, 209, "span its rows");
+    EXPECT_BROKEN(more->parts, 1, "miscounted");
+    EXPECT_OK(dcmi_access_close(buffer, box.ticket, DCMI_CLOSE_END));
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     device_close(&on);
 }

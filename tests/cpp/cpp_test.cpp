@@ -97,6 +97,7 @@ TEST(category__names_every_result_and_maps_those_that_the_standard_knows)
     EXPECT(make_error_code(DCMEM_E_PERMISSION) == std::errc::permission_denied);
     EXPECT(make_error_code(DCMEM_E_BUSY) == std::errc::device_or_resource_busy);
     EXPECT(make_error_code(DCMEM_E_TIMEOUT) == std::errc::timed_out);
+    EXPECT(make_error_code(DCMEM_E_CANCELLED) == std::errc::operation_canceled);
     EXPECT(make_error_code(DCMEM_E_STALE_BUFFER) != std::errc::invalid_argument);
     EXPECT(!make_error_code(DCMEM_OK));
 }
@@ -398,6 +399,65 @@ TEST(access__closes_in_its_destructor_even_where_the_driver_fails)
         dcmem_fake_reset(fake);
     }
     EXPECT_OK(dcmem_fake_destroy(fake));
+}
+
+/* ---- Transfers ---- */
+
+TEST(view__copies_boxes_in_elements)
+{
+    dcmem::manager manager;
+    auto image = dcmem::buffer::of<float>(manager, 10 * 8 * 2), other = dcmem::buffer::of<float>(manager, 10 * 8 * 2);
+    auto view = image.view<float>(), copy = other.view<float>();
+    view.fill(0.0f);
+    copy.fill(0.0f);
+    std::vector<float> tile(3 * 2 * 2), back(3 * 2 * 2);
+    std::iota(tile.begin(), tile.end(), 1.0f);
+    dcmem::layout in_image{12, 10, 80}, tight{};
+    view.copy_box_from(in_image, tile.data(), tight, {3, 2, 2});
+    copy.copy_box_from(in_image, view, in_image, {3, 2, 2});
+    copy.copy_box_to(back.data(), tight, in_image, {3, 2, 2});
+    EXPECT(back == tile);
+    auto pixels = copy.read();
+    EXPECT(pixels[11] == 0.0f && pixels[12] == 1.0f && pixels[15] == 0.0f && pixels[22] == 4.0f && pixels[92] == 7.0f);
+    pixels.close();
+    EXPECT_EQ(thrown_by([&] { view.copy_box_from({158, 0, 0}, tile.data(), tight, {3}); }), DCMEM_E_OUT_OF_RANGE);
+    EXPECT_EQ(view.try_copy_box_from({UINT64_MAX / 2, 0, 0}, tile.data(), tight, {3}), DCMEM_E_OVERFLOW);
+    EXPECT_EQ(view.try_copy_box_to(back.data(), tight, {0, 2, 0}, {3, 2}), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_EQ(view.try_copy_box_from(tight, view, tight, {3}), DCMEM_E_INVALID_ARGUMENT);
+}
+
+TEST(transfer__is_watched_and_stopped_by_callables)
+{
+    dcmem::manager manager;
+    auto buffer = dcmem::buffer::of<int>(manager, 1000), other = dcmem::buffer::of<int>(manager, 1000);
+    std::vector<int> numbers(1000, 7), back(1000);
+    std::uint64_t last = 0;
+    auto show = [&](std::uint64_t done, std::uint64_t) { return last = done, true; };
+    dcmem::cancel_word stop;
+    auto options = dcmem::transfer_options().progress(show, 1).cancel(stop).timeout(1000);
+    buffer.view<int>().copy_from(numbers.data(), options);
+    other.view<int>().copy_from(buffer.view<int>(), options);
+    other.view<int>().copy_to(back.data(), options);
+    EXPECT(back == numbers);
+    EXPECT_EQ(last, 4000);
+    stop.set();
+    EXPECT(stop.is_set());
+    EXPECT_EQ(thrown_by([&] { other.view<int>().copy_to(back.data(), options); }), DCMEM_E_CANCELLED);
+    stop.clear();
+    EXPECT(!stop.is_set());
+    auto refuse = [](std::uint64_t, std::uint64_t) { return false; };
+    options.progress(refuse, 1);
+    dcmem_transfer both[2] = {};
+    both[0].to = buffer.view<int>().slice(0, 10).c();
+    both[0].from_host = numbers.data();
+    both[1].to = buffer.view<int>().slice(500, 10).c();
+    both[1].from_host = numbers.data();
+    std::uint64_t done = 99;
+    EXPECT_EQ(dcmem::try_transfer(done, both, 2, options), DCMEM_E_CANCELLED);
+    EXPECT_LE(done, 1);
+    dcmem::transfer(both, 2);
+    both[1].from_host = nullptr;
+    EXPECT_EQ(thrown_by([&] { dcmem::transfer(both, 2); }), DCMEM_E_INVALID_ARGUMENT);
 }
 
 /* ---- Memory for containers ---- */

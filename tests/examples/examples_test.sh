@@ -102,6 +102,20 @@ test_test_buffer_finds_what_it_plants() {
     expect_said "0 failures"
 }
 
+test_tiles_are_moved_as_boxes_with_progress() {
+    example tiles
+    expect_said "100 %"
+    expect_said "12 tiles are inverted"
+}
+
+test_tiles_stop_when_they_are_told_to() {
+    example tiles 40
+    expect_said "DCMEM_E_CANCELLED"
+    if grep -q "inverted" said; then
+        return 1
+    fi
+}
+
 test_queue_overlaps_tiles_on_two_queues() {
     example queue
     expect_said "8 tiles on one queue"

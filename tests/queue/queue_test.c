@@ -96,6 +96,49 @@ TEST(queue__notify_calls_once_when_the_value_has_completed)
     EXPECT_EQ(atomic_load(&early.count), 1);
 }
 
+typedef struct order {
+    _Atomic unsigned count;
+    uint64_t values[3];
+    _Atomic bool was_early;
+    bench_of_queues *it;
+} order;
+
+static void
+hear_in_order(void *user, uint64_t value, dcmem_result result)
+{
+    order *all = user;
+    uint64_t completed = 0;
+    (void)dcmem_queue_completed(&completed, all->it->queues[0]);
+    if (completed < value || result)
+        atomic_store(&all->was_early, true);
+    all->values[atomic_load(&all->count)] = value;
+    atomic_fetch_add(&all->count, 1);
+}
+
+/* The first has been done already: it comes while the others wait, and the thread that calls sees that they do. */
+TEST(queue__notify_calls_in_the_order_of_asking_and_none_too_early)
+{
+    bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
+    static char host[4096];
+    order all = {.it = &it};
+    uint64_t values[3];
+    void *block = dcmem_raw_allocate(it.manager, sizeof host);
+    for (int i = 0; i < 3; i++)
+        EXPECT_OK(dcmem_raw_write_on(&values[i], it.queues[0], block, host, sizeof host));
+    EXPECT_OK(dcmem_queue_wait(it.queues[0], values[0], UINT64_MAX));
+    for (int i = 2; i >= 0; i--)
+        EXPECT_OK(dcmem_queue_notify(it.queues[0], values[i], hear_in_order, &all));
+    while (!atomic_load(&all.count))
+        sched_yield();
+    EXPECT_OK(dcmem_simulated_run(it.backend));
+    while (atomic_load(&all.count) < 3)
+        sched_yield();
+    EXPECT(!atomic_load(&all.was_early));
+    EXPECT(all.values[0] == values[0] && all.values[1] == values[2] && all.values[2] == values[1]);
+    EXPECT_OK(dcmem_raw_free(it.manager, block));
+    bench_close(&it);
+}
+
 TEST(queue__notify_tells_that_the_queue_ended_before_the_value)
 {
     bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);

@@ -5,8 +5,11 @@
 #include <dcmem/testing.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define KIB 1024ull
 #define MIB (1024ull * 1024)
@@ -122,7 +125,7 @@ completed(const rig *it, void *queue)
 }
 
 static dcmem_result
-wait(const rig *it, void *queue, uint64_t value, uint64_t timeout_ns)
+wait_for(const rig *it, void *queue, uint64_t value, uint64_t timeout_ns)
 {
     return it->backend->queue_wait(it->device, queue, value, timeout_ns);
 }
@@ -371,17 +374,17 @@ TEST(wait__lets_pass_what_is_needed_and_no_more)
     uint8_t bytes[1000] = {1};
     uint64_t first = enqueue(&it, queue, at(&it.one), here(bytes), 1000);
     uint64_t last = enqueue(&it, queue, at(&it.two), here(bytes), 1000);
-    EXPECT_OK(wait(&it, queue, 0, 0));
-    EXPECT_OK(wait(&it, queue, first, UINT64_MAX));
+    EXPECT_OK(wait_for(&it, queue, 0, 0));
+    EXPECT_OK(wait_for(&it, queue, first, UINT64_MAX));
     EXPECT_EQ(now_of(&it), 1100);
-    EXPECT_OK(wait(&it, queue, first, 0));
-    EXPECT_RESULT(wait(&it, queue, last, 0), DCMEM_E_TIMEOUT);
+    EXPECT_OK(wait_for(&it, queue, first, 0));
+    EXPECT_RESULT(wait_for(&it, queue, last, 0), DCMEM_E_TIMEOUT);
     EXPECT_EQ(now_of(&it), 1100);
-    EXPECT_RESULT(wait(&it, queue, last, 50), DCMEM_E_TIMEOUT);
+    EXPECT_RESULT(wait_for(&it, queue, last, 50), DCMEM_E_TIMEOUT);
     EXPECT_DETAIL("the timeline stands at 1");
     EXPECT_EQ(now_of(&it), 1150);
-    EXPECT_RESULT(wait(&it, queue, last + 1, UINT64_MAX), DCMEM_E_INVALID_ARGUMENT);
-    EXPECT_OK(wait(&it, queue, last, 1050));
+    EXPECT_RESULT(wait_for(&it, queue, last + 1, UINT64_MAX), DCMEM_E_INVALID_ARGUMENT);
+    EXPECT_OK(wait_for(&it, queue, last, 1050));
     EXPECT_EQ(now_of(&it), 2200);
     it.backend->queue_close(it.device, queue);
     rig_close(&it);
@@ -397,7 +400,7 @@ TEST(queue__that_is_closed_lets_its_work_end)
     uint64_t late = enqueue_fill(&it, other, at(&it.one), 64 * KIB, 1);
     it.backend->queue_close(it.device, queue);
     EXPECT_EQ(first_byte(&it, &it.two), 1);
-    EXPECT_OK(wait(&it, other, late, UINT64_MAX));
+    EXPECT_OK(wait_for(&it, other, late, UINT64_MAX));
     it.backend->queue_close(it.device, other);
     rig_close(&it);
 }
@@ -412,17 +415,17 @@ TEST(work__whose_memory_was_released_fails_and_the_queue_goes_on)
     uint64_t bad = enqueue(&it, queue, at(&gone), here(bytes), 1000);
     uint64_t after = enqueue(&it, queue, at(&it.two), here(bytes), 1000);
     EXPECT_OK(it.backend->release(it.device, &someone, &gone));
-    EXPECT_OK(wait(&it, queue, good, UINT64_MAX));
-    EXPECT_RESULT(wait(&it, queue, bad, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
+    EXPECT_OK(wait_for(&it, queue, good, UINT64_MAX));
+    EXPECT_RESULT(wait_for(&it, queue, bad, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
     EXPECT_DETAIL("not acquired");
-    EXPECT_RESULT(wait(&it, queue, after, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
-    EXPECT_OK(wait(&it, queue, good, UINT64_MAX));
+    EXPECT_RESULT(wait_for(&it, queue, after, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
+    EXPECT_OK(wait_for(&it, queue, good, UINT64_MAX));
     EXPECT_EQ(first_byte(&it, &it.two), 1);
 
     /* A later failure does not hide the first. */
     uint64_t lost = enqueue(&it, queue, at(&it.two), here(bytes), 1000);
     EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, true));
-    EXPECT_RESULT(wait(&it, queue, lost, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
+    EXPECT_RESULT(wait_for(&it, queue, lost, UINT64_MAX), DCMEM_E_UNKNOWN_ADDRESS);
     EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, false));
     it.backend->queue_close(it.device, queue);
     rig_close(&it);
@@ -438,7 +441,7 @@ TEST(device__that_is_lost_completes_its_work_undone)
     uint64_t last = enqueue(&it, queue, to, from, 1000);
     EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, true));
     EXPECT_EQ(completed(&it, queue), last);
-    EXPECT_RESULT(wait(&it, queue, value, UINT64_MAX), DCMEM_E_DEVICE_LOST);
+    EXPECT_RESULT(wait_for(&it, queue, value, UINT64_MAX), DCMEM_E_DEVICE_LOST);
     EXPECT_RESULT(it.backend->enqueue_copy(&value, it.device, queue, &someone, &to, &from, 1), DCMEM_E_DEVICE_LOST);
     EXPECT_RESULT(it.backend->enqueue_fill(&value, it.device, queue, &someone, &to, 1, "x", 1), DCMEM_E_DEVICE_LOST);
     EXPECT_RESULT(it.backend->queue_mark(&mark, it.device, queue), DCMEM_E_DEVICE_LOST);
@@ -448,8 +451,8 @@ TEST(device__that_is_lost_completes_its_work_undone)
     EXPECT(!none);
     EXPECT_OK(dcmem_simulated_set_lost(it.backend, 0, false));
     EXPECT_EQ(first_byte(&it, &it.one), 0);
-    EXPECT_RESULT(wait(&it, queue, last, UINT64_MAX), DCMEM_E_DEVICE_LOST);
-    EXPECT_OK(wait(&it, idle, enqueue(&it, idle, to, from, 1), UINT64_MAX));
+    EXPECT_RESULT(wait_for(&it, queue, last, UINT64_MAX), DCMEM_E_DEVICE_LOST);
+    EXPECT_OK(wait_for(&it, idle, enqueue(&it, idle, to, from, 1), UINT64_MAX));
     it.backend->queue_close(it.device, queue);
     it.backend->queue_close(it.device, idle);
     rig_close(&it);
@@ -528,7 +531,7 @@ run(uint64_t seen[STEPS], unsigned seed)
             break;
         default:
             if (seed & 1)
-                EXPECT_OK(wait(&it, queues[which], last[which], UINT64_MAX));
+                EXPECT_OK(wait_for(&it, queues[which], last[which], UINT64_MAX));
             else
                 advance(&it, size);
         }
@@ -614,6 +617,82 @@ TEST(clock__is_for_several_threads)
     rig_close(&it);
 }
 
+typedef struct forked {
+    const rig *it;
+    atomic_bool is_over;
+} forked;
+
+static uint8_t moved[256]; /* what the child's clock moves, too: no thread's stack is there any more */
+
+static void *
+keep_clock_busy(void *user)
+{
+    forked *self = user;
+    const dcmem_backend *backend = self->it->backend;
+    void *device = self->it->device, *queue;
+    dcmem_place there = {.extent = &self->it->one}, from = here(moved);
+    if (backend->queue_open(&queue, device, NULL))
+        return NULL;
+    for (uint64_t value, now; !atomic_load(&self->is_over);) {
+        (void)backend->enqueue_copy(&value, device, queue, &someone, &there, &from, 256);
+        (void)dcmem_simulated_advance(self->it->backend, 1000);
+        (void)dcmem_simulated_now(&now, self->it->backend);
+        (void)backend->copy(device, &someone, &there, &from, 256);
+    }
+    backend->queue_close(device, queue);
+    return NULL;
+}
+
+/* 0 where time passes and bytes move there as they did. */
+static int
+live_on(const rig *it)
+{
+    uint64_t before = 0, after = 0;
+    uint8_t bytes[16];
+    dcmem_place to = here(bytes), from = at(&it->two);
+    dcmem_result result = dcmem_simulated_now(&before, it->backend);
+    if (!result)
+        result = dcmem_simulated_advance(it->backend, 1000000);
+    if (!result)
+        result = it->backend->copy(it->device, &someone, &to, &from, sizeof bytes);
+    if (!result)
+        result = dcmem_simulated_now(&after, it->backend);
+    return result || after < before + 1000000;
+}
+
+TEST(clock__goes_on_in_the_child_of_a_fork)
+{
+    SKIP_UNDER_TOOLS();
+    rig it = rig_open();
+    dcmem_backend *others[2];
+    pthread_t threads[2];
+    uint8_t zeros[16] = {0};
+    forked self = {.it = &it};
+    for (int i = 0; i < 2; i++)
+        EXPECT_OK(dcmem_simulated_create(&others[i], &slow, 1));
+    EXPECT_OK(dcmem_simulated_destroy(others[0])); /* from among the others */
+    dcmem_place to = at(&it.two), from = here(zeros);
+    EXPECT_OK(it.backend->copy(it.device, &someone, &to, &from, sizeof zeros));
+    for (int i = 0; i < 2; i++)
+        EXPECT_EQ(pthread_create(&threads[i], NULL, keep_clock_busy, &self), 0);
+    for (int i = 0; i < 100; i++) {
+        pid_t child = fork();
+        EXPECT(child >= 0);
+        if (child == 0) {
+            alarm(20); /* one that waits for ever is told from one that is slow */
+            _exit(live_on(&it));
+        }
+        int status;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    atomic_store(&self.is_over, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    EXPECT_OK(dcmem_simulated_destroy(others[1]));
+    rig_close(&it);
+}
+
 /* ---- Real time ---- */
 
 static uint64_t
@@ -640,12 +719,12 @@ TEST(real_time__makes_its_caller_wait_so_long)
     EXPECT_OK(it.backend->copy(it.device, &someone, &to, &from, 64 * KIB));
     EXPECT(system_ns() - began >= 65636);
     uint64_t value = enqueue(&it, queue, at(&it.two), at(&it.one), 64 * KIB);
-    EXPECT_OK(wait(&it, queue, value, UINT64_MAX));
+    EXPECT_OK(wait_for(&it, queue, value, UINT64_MAX));
     EXPECT(system_ns() - began >= 65636 + 262145);
     EXPECT_EQ(first_byte(&it, &it.two), 3);
 
     value = enqueue(&it, queue, here(bytes), at(&it.two), 64 * KIB);
-    EXPECT_RESULT(wait(&it, queue, value, 0), DCMEM_E_TIMEOUT);
+    EXPECT_RESULT(wait_for(&it, queue, value, 0), DCMEM_E_TIMEOUT);
     while (completed(&it, queue) < value)
         continue;
     EXPECT(system_ns() - began >= 65636 + 262145 + 131082);
