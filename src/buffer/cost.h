@@ -1,0 +1,40 @@
+/* cost.h: what the routes between two memories have cost, by size.
+ *
+ * It is learnt in passing: the first copies of about a size go each possible route in turn, the best of a few tries
+ * counts (what other programs take they take from all of them), and from then on the cheapest is taken. Once early,
+ * because first copies also pay for pages that were never touched, and then rarely, what was not hopeless is tried
+ * anew. Any number of threads learn at once; what one of them overwrites is a measurement as good as its own. */
+#ifndef DCMI_COST_H
+#define DCMI_COST_H
+
+#include "buffer/route.h"
+
+#include <stdatomic.h>
+
+#define DCMI_COST_SIZES 16u   /* octaves from DCMI_ROUTE_LEAST on; the last is for all that is larger */
+#define DCMI_COST_EARLY 32u   /* copies after which all is tried anew, */
+#define DCMI_COST_RARE  1024u /* and every so many later */
+
+typedef struct dcmi_cost_size {
+    struct {
+        _Atomic uint32_t ns_per_mib;
+        _Atomic uint32_t tries;
+    } routes[DCMI_ROUTE_COUNT];
+    _Atomic uint32_t uses; /* that were no trials */
+} dcmi_cost_size;
+
+/* All zero: nothing is known. */
+typedef struct dcmi_costs {
+    dcmi_cost_size sizes[DCMI_COST_SIZES];
+} dcmi_costs;
+
+/* The number of the octave. Pure. */
+unsigned dcmi_cost_index(uint64_t bytes);
+
+/* Which of the possible routes a copy of `bytes` should go. */
+dcmi_choice dcmi_cost_choose(dcmi_costs *costs, uint64_t bytes, unsigned possible);
+
+/* A part of a copy of `whole` bytes has gone a route. */
+void dcmi_cost_learn(dcmi_costs *costs, uint64_t whole, dcmi_route route, uint64_t part, uint64_t ns);
+
+#endif
