@@ -21,7 +21,7 @@ static const char *const policies[] = {"loose", "tight", NULL};
 static const dcmem_policy policy_values[] = {DCMEM_POLICY_LOOSE, DCMEM_POLICY_TIGHT};
 
 typedef struct request {
-    bool is_json, is_list;
+    bool is_json, is_list, has_no_peers;
     int policy;
     uint64_t rounds, round_ms;
     const char *only, *extra;
@@ -51,11 +51,20 @@ choose_cases(request *asked, int count, char **words)
         free(names);
         return false;
     }
+    bool needs_drivers = false, needs_peers = false;
     for (unsigned i = 0; i < bench_case_count; i++) {
-        asked->wanted[i] |= count == 0;
+        bool is_driver_s = bench_cases[i].field == BENCH_FIELD_ROUTES;
+        asked->wanted[i] |= count == 0 && !is_driver_s;
         asked->wanted_count += asked->wanted[i];
+        needs_drivers |= asked->wanted[i] && is_driver_s;
+        needs_peers |= asked->wanted[i] && !is_driver_s;
     }
-    return true;
+    /* An allocator that was opened first becomes that of libraries which drivers share with it, but not of drivers. */
+    asked->has_no_peers = needs_drivers;
+    if (needs_drivers && needs_peers)
+        cli_complain("bench", "the cases transfer-* use vendors' drivers, which do not bear other allocators in the "
+                              "process. Measure them alone: 'dcmem bench transfer'.");
+    return !(needs_drivers && needs_peers);
 }
 
 /* A name in --only that nobody has is a mistake, not an absent peer. */
@@ -148,6 +157,11 @@ invite(bench_samples *samples, bench_field field, const bench_allocators *all)
         for (unsigned i = 0; bench_transfer_ways[i]; i++)
             add(samples, i ? BENCH_ROLE_METHOD : BENCH_ROLE_PEER, bench_transfer_ways[i], &all->dcmem);
         break;
+    case BENCH_FIELD_ROUTES:
+        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
+        for (unsigned i = 0; bench_route_ways[i]; i++)
+            add(samples, i ? BENCH_ROLE_METHOD : BENCH_ROLE_PEER, bench_route_ways[i], &all->dcmem);
+        break;
     case BENCH_FIELD_LIBRARIES:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         for (unsigned i = 0; i < all->peer_count; i++)
@@ -178,6 +192,29 @@ static unsigned
 rounds_of(const bench_case *which, const request *asked)
 {
     return which->most_rounds && which->most_rounds < asked->rounds ? which->most_rounds : (unsigned)asked->rounds;
+}
+
+/* Cases of devices that this machine lacks are left out, whoever asked for them. */
+static void
+leave_out_absent(request *asked)
+{
+    const char *told = NULL;
+    for (unsigned i = 0; i < bench_case_count; i++) {
+        const char *name = bench_case_backend(&bench_cases[i]);
+        uint32_t count = 0;
+        if (!asked->wanted[i] || !name)
+            continue;
+        const dcmem_backend *backend = dcmem_backend_find(name);
+        dcmem_result result = backend->count(&count, backend);
+        if (!result && count > 0)
+            continue;
+        asked->wanted[i] = false;
+        asked->wanted_count--;
+        if (!told || strcmp(told, name) != 0)
+            cli_complain("bench", "cases of %s are left out: %s", name,
+                         result ? dcmem_last_detail()->message : "it finds no device");
+        told = name;
+    }
 }
 
 /* False when dcmem itself failed in a case. */
@@ -234,11 +271,16 @@ run(request *asked)
     bench_policy = policy_values[asked->policy];
     bench_extra_peers = asked->extra;
     bench_round_ns = (double)asked->round_ms * 1e6;
-    const bench_wanted wanted = {.policy = bench_policy, .only = asked->only, .extra = asked->extra};
+    const bench_wanted wanted = {
+        .policy = bench_policy,
+        .only = asked->has_no_peers ? "none" : asked->only,
+        .extra = asked->has_no_peers ? NULL : asked->extra,
+    };
     if (!bench_allocators_open(&all, &wanted)) {
         cli_complain("bench", "no manager on the CPU: %s", dcmem_last_detail()->message);
         return CLI_FAILED;
     }
+    leave_out_absent(asked);
     bench_setting setting = bench_setting_here(policies[asked->policy]);
     bool is_whole = run_cases(asked, &all, &setting);
     bench_allocators_close(&all);
@@ -277,15 +319,25 @@ bench_main(int argc, char **argv)
         "All cases whose name begins with churn, with the lean policy.",
         "dcmem bench --peer mimalloc3=/opt/lib/libmimalloc.so.3 fixed-64B",
         "One more peer.",
+        "dcmem bench transfer-opencl",
+        "Copies to and from a device of OpenCL: dcmem's choice of a route beside each route by hand.",
         NULL,
     };
     const command_spec command = {
         .name = "bench",
         .operands = "[CASE...]",
         .summary = "what dcmem costs, beside other allocators in the same run",
-        .text = "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
-                "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
-                "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *.",
+        .text =
+            "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
+            "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
+            "machine meets everybody.\n"
+            "The cases transfer-* copy between host and device, 4 KiB to 512 MiB: dcmem's router beside the driver's "
+            "blocking copy, its queue, and the host's own move through a map, with plain stores, with stores round "
+            "the caches, and by two threads. At each size dcmem should reach 0.95 of the best of them; bench/compare "
+            "judges it. What needs a backend that is not here is left out. They are measured alone, and only when "
+            "named.\n"
+            "A CASE is a name, the words that names "
+            "begin with, or a pattern with *.",
         .options = options,
         .examples = examples,
         .exits = "0 all cases were measured; 1 dcmem failed in one.",

@@ -53,6 +53,22 @@
         "fill-" word, "fill a buffer of " text " with a byte", "GB/s", TRANSFERS, &bench_fill, bytes, 1, false, 0      \
     }
 
+#define ROUTE(direction, text, word, bytes, backend, pattern)                                                          \
+    {                                                                                                                  \
+        "transfer-" backend "-" direction "-" word, "copy " text " " direction ", a device of " backend, "GB/s",       \
+            BENCH_FIELD_ROUTES, &pattern, bytes, 1, false, 0                                                           \
+    }
+#define ROUTES(direction, backend, pattern)                                                                            \
+    ROUTE(direction, "4 KiB", "4KiB", 4 * KIB, backend, pattern),                                                      \
+        ROUTE(direction, "16 KiB", "16KiB", 16 * KIB, backend, pattern),                                               \
+        ROUTE(direction, "64 KiB", "64KiB", 64 * KIB, backend, pattern),                                               \
+        ROUTE(direction, "256 KiB", "256KiB", 256 * KIB, backend, pattern),                                            \
+        ROUTE(direction, "1 MiB", "1MiB", MIB, backend, pattern),                                                      \
+        ROUTE(direction, "4 MiB", "4MiB", 4 * MIB, backend, pattern),                                                  \
+        ROUTE(direction, "16 MiB", "16MiB", 16 * MIB, backend, pattern),                                               \
+        ROUTE(direction, "64 MiB", "64MiB", 64 * MIB, backend, pattern),                                               \
+        ROUTE(direction, "512 MiB", "512MiB", 512 * MIB, backend, pattern)
+
 /* Sentences that two lines share. */
 #define CHURN        "1,000 live blocks of 256 B to 1 MiB (log-uniform), one replaced at random"
 #define TOUCHED      "the same, a byte written in each page of a new block"
@@ -94,6 +110,10 @@ const bench_case bench_cases[] = {
     TRANSFER_SIZES(COPY_IN),
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),
+    ROUTES("in", "opencl", bench_opencl_in),
+    ROUTES("out", "opencl", bench_opencl_out),
+    ROUTES("in", "vulkan", bench_vulkan_in),
+    ROUTES("out", "vulkan", bench_vulkan_out),
     {"queue-64KiB", QUEUED, "ns", BENCH_FIELD_QUEUES, &bench_queued, 64 * 1024, 1, false, 0},
     {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
