@@ -51,6 +51,14 @@ direction_of(const dcmi_site *to, const dcmi_site *from)
     return directions[to->is_host][from->is_host];
 }
 
+void
+dcmi_carry_count(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t copies, uint64_t bytes)
+{
+    direction way = direction_of(to, from);
+    dcmi_pool_add(pool, way.copies, copies);
+    dcmi_pool_add(pool, way.bytes, bytes);
+}
+
 /* One driver call, which the pool whose driver it is counts. */
 static dcmem_result
 copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
@@ -486,18 +494,14 @@ go_on(uint64_t *out, passage *all, uint64_t done)
 static void
 count_copy(const passage *self, uint64_t ns)
 {
-    dcmi_site between = {.is_host = true};
-    direction in = direction_of(&self->to, self->pool ? &self->from : &between);
+    const dcmi_site between = {.is_host = true};
     dcmi_pool *pool = self->pool ? self->pool : self->to.pool;
     dcmi_pool_record(pool, DCMI_HISTOGRAM_copy_latency, ns);
-    dcmi_pool_add(pool, in.copies, 1);
-    dcmi_pool_add(pool, in.bytes, self->bytes);
+    dcmi_carry_count(pool, &self->to, self->pool ? &self->from : &between, 1, self->bytes);
     if (self->pool)
         return;
-    direction out = direction_of(&between, &self->from);
     dcmi_pool_record(self->from.pool, DCMI_HISTOGRAM_copy_latency, ns);
-    dcmi_pool_add(self->from.pool, out.copies, 1);
-    dcmi_pool_add(self->from.pool, out.bytes, self->bytes);
+    dcmi_carry_count(self->from.pool, &between, &self->from, 1, self->bytes);
 }
 
 static dcmem_result

@@ -24,6 +24,9 @@ typedef struct dcmi_errand {
 /* Copies; the ranges do not overlap. At least one end has a pool. */
 dcmem_result dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand);
 
+/* Counts copies that were made elsewhere between two such sites: each of them, and all their bytes. */
+void dcmi_carry_count(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t copies, uint64_t bytes);
+
 /* Fills with a pattern of 1 to 16 bytes, whose whole number fits; a site of a pool. On failure bytes are undefined. */
 dcmem_result dcmi_carry_fill(const dcmi_site *to, uint64_t bytes, const void *pattern, uint32_t pattern_bytes,
                              dcmem_tag tag);

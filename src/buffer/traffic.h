@@ -22,6 +22,7 @@ typedef struct dcmi_traffic {
     _Atomic uint32_t unseen; /* DCMEM_KIND_BIT of each kind that the driver would not map */
     dcmi_costs ends[2][2];   /* between device and host: [into the device][page-locked] */
     dcmi_costs within;       /* between memories that the host can touch */
+    dcmi_costs batches[2];   /* of several small copies: [into the device] */
     dcmi_peer peers[DCMI_PEERS];
     dcmi_peer others; /* for all further ones together, without leave to copy directly */
 } dcmi_traffic;

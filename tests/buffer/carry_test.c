@@ -667,3 +667,131 @@ TEST(carry__both_directions_go_at_once_each_with_its_own_lane)
     expect_both_ways_at_once(VISIBLE, DCMI_ROUTE_COUNT);
     take_only(DCMI_ROUTE_COUNT);
 }
+
+/* ---- Many small ranges ---- */
+
+#define TILE  256u
+#define TILES 40u
+
+/* Every second tile of the first buffer is current on the device only, the others on the host only. */
+static void
+write_tiles(const pair *all, unsigned seed)
+{
+    for (unsigned i = 0; i < TILES; i++) {
+        dcmem_access access;
+        dcmem_side side = i % 2 ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
+        EXPECT_OK(dcmem_access_begin(&access, view_of(all->buffers[0], i * TILE, TILE), side, DCMEM_ACCESS_WRITE, 0));
+        unsigned char tile[TILE];
+        memset(tile, (int)(seed + i), TILE);
+        if (side == DCMEM_SIDE_HOST)
+            memcpy(access.host, tile, TILE);
+        else
+            EXPECT_OK(dcmem_simulated_write(all->simulated, 0, &access.native, 0, tile, TILE));
+        EXPECT_OK(dcmem_access_end(&access));
+    }
+}
+
+static dcmem_result
+read_tiles(const pair *all)
+{
+    dcmem_access access;
+    dcmem_result result =
+        dcmem_access_begin(&access, view_of(all->buffers[0], 0, TILES * TILE), DCMEM_SIDE_HOST, DCMEM_ACCESS_READ, 0);
+    if (result)
+        return result;
+    memcpy(all->out, access.host, TILES * TILE);
+    return dcmem_access_end(&access);
+}
+
+static dcmem_result
+read_tiles_on_device(const pair *all)
+{
+    dcmem_access access;
+    dcmem_result result =
+        dcmem_access_begin(&access, view_of(all->buffers[0], 0, TILES * TILE), DCMEM_SIDE_DEVICE, DCMEM_ACCESS_READ, 0);
+    if (!result)
+        result = dcmem_simulated_read(all->out, all->simulated, 0, &access.native, 0, TILES * TILE);
+    return result ? result : dcmem_access_end(&access);
+}
+
+static void
+expect_tiles(pair *all, dcmem_result (*read)(const pair *all), unsigned seed)
+{
+    memset(all->out, 0, TILES * TILE);
+    EXPECT_OK(read(all));
+    for (unsigned i = 0; i < TILES; i++)
+        EXPECT(are_all(all->out + i * TILE, (int)((seed + i) & 0xff), TILE));
+}
+
+TEST(batch__many_small_ranges_wait_for_a_queue_once_a_batch)
+{
+    pair all;
+    pair_open(&all, BARE, MIB);
+    take_only(DCMI_ROUTE_queued);
+    write_tiles(&all, 3);
+    uint64_t copies = dcmem_fake_count_of(all.fake, DCMEM_FAKE_copy).tried;
+    expect_tiles(&all, read_tiles, 3);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_enqueue_copy).tried, TILES / 2);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_queue_wait).tried, 2);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_copy).tried, copies);
+    EXPECT_EQ(stats_of(all.managers[0]).copies_queued, TILES / 2);
+    EXPECT_EQ(stats_of(all.managers[0]).copied_device_to_host_bytes, TILES / 2 * TILE);
+    expect_tiles(&all, read_tiles_on_device, 3);
+    EXPECT_EQ(stats_of(all.managers[0]).copied_host_to_device_bytes, TILES / 2 * TILE);
+    take_only(DCMI_ROUTE_COUNT);
+    pair_close(&all);
+}
+
+TEST(batch__both_ways_are_tried_and_bring_the_same_bytes)
+{
+    pair all;
+    pair_open(&all, BARE, MIB);
+    for (unsigned seed = 0; seed < 12; seed++) {
+        write_tiles(&all, seed);
+        expect_tiles(&all, read_tiles, seed);
+        expect_tiles(&all, read_tiles_on_device, seed);
+    }
+    EXPECT_GE(stats_of(all.managers[0]).copies_queued, 1);
+    pair_close(&all);
+}
+
+TEST(batch__a_call_that_fails_fails_the_access_or_is_made_good_and_the_next_finds_every_byte)
+{
+    for (uint64_t n = 1, tried = n; tried >= n; n++) {
+        pair all;
+        pair_open(&all, BARE, MIB);
+        write_tiles(&all, 9);
+        take_only(DCMI_ROUTE_queued);
+        dcmem_fake_reset(all.fake);
+        EXPECT_OK(dcmem_fake_fail(all.fake, DCMEM_FAKE_any, DCMEM_E_DRIVER, n, 1));
+        dcmem_result result = read_tiles(&all);
+        EXPECT(result == DCMEM_OK || result == DCMEM_E_DRIVER);
+        tried = dcmem_fake_count_of(all.fake, DCMEM_FAKE_any).tried;
+        dcmem_fake_reset(all.fake);
+        expect_tiles(&all, read_tiles, 9);
+        expect_tiles(&all, read_tiles_on_device, 9);
+        take_only(DCMI_ROUTE_COUNT);
+        pair_close(&all);
+    }
+}
+
+TEST(batch__without_a_lane_or_a_queue_ranges_go_one_by_one)
+{
+    pair all;
+    pair_open(&all, BARE, MIB);
+    take_only(DCMI_ROUTE_queued);
+    write_tiles(&all, 1);
+    expect_tiles(&all, read_tiles, 1);
+    uint64_t queued = stats_of(all.managers[0]).copies_queued;
+    dcmi_ring *ring = &dcmi_pool_traffic(dcmi_pool_resolve(all.managers[0]))->ring;
+    dcmi_lane *lanes[DCMI_RING_LANES];
+    for (unsigned i = 0; i < DCMI_RING_LANES; i++)
+        lanes[i] = dcmi_ring_take(ring);
+    write_tiles(&all, 2);
+    expect_tiles(&all, read_tiles, 2);
+    for (unsigned i = 0; i < DCMI_RING_LANES; i++)
+        dcmi_ring_give(lanes[i]);
+    EXPECT_EQ(stats_of(all.managers[0]).copies_queued, queued);
+    take_only(DCMI_ROUTE_COUNT);
+    pair_close(&all);
+}

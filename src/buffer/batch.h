@@ -1,0 +1,32 @@
+/* batch.h: several copies for one errand: the stale ranges of an access. Each is done as dcmi_carry() would do it; small
+ * ones are kept until there are a few, and then put on one queue and waited for once, where that has been cheaper.
+ *
+ * What was added may be copied at any time until the batch ends, which is when failures are told at the latest. */
+#ifndef DCMI_BATCH_H
+#define DCMI_BATCH_H
+
+#include "buffer/carry.h"
+
+#define DCMI_BATCH_MOST  16u
+#define DCMI_BATCH_LEAST 4u /* fewer are not worth a queue */
+
+typedef struct dcmi_batch_piece {
+    dcmi_site to, from;
+    uint64_t bytes;
+} dcmi_batch_piece;
+
+typedef struct dcmi_batch {
+    dcmi_errand *errand;
+    uint32_t count;
+    dcmi_batch_piece pieces[DCMI_BATCH_MOST];
+} dcmi_batch;
+
+void dcmi_batch_begin(dcmi_batch *batch, dcmi_errand *errand);
+
+/* The ranges of all that is added do not overlap. */
+dcmem_result dcmi_batch_add(dcmi_batch *batch, const dcmi_site *to, const dcmi_site *from, uint64_t bytes);
+
+/* Does what is left to do. After a failure it need not be called. */
+dcmem_result dcmi_batch_end(dcmi_batch *batch);
+
+#endif
