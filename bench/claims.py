@@ -181,7 +181,7 @@ def claims_table(lines, is_markdown=False):
     for claim in lines:
         sign = "< " if claim.is_strict else "≤ "
         unit = f" {claim.unit}" if claim.unit else ""
-    limit = f"{claim.wanted:.4g}"
+        limit = f"{claim.wanted:.4g}"
         got = number(claim.got) if claim.got is None or claim.got < 5 or claim.unit != "x" else f"{claim.got:.1f}"
         # A got that rounds to its limit without meeting it would look like an error of ours.
         if claim.is_met is False and number(claim.got) == number(claim.wanted):

@@ -1,5 +1,6 @@
-/* batch.h: several copies for one errand: the stale ranges of an access. Each is done as dcmi_carry() would do it; small
- * ones are kept until there are a few, and then put on one queue and waited for once, where that has been cheaper.
+/* batch.h: several copies for one errand: the stale ranges of an access. Each is done as dcmi_carry() would do it;
+ * small ones are kept until there are a few, and then put on one queue and waited for once, where that has been
+ * cheaper.
  *
  * What was added may be copied at any time until the batch ends, which is when failures are told at the latest. */
 #ifndef DCMI_BATCH_H

@@ -16,9 +16,9 @@
 
 #include <string.h>
 
-#define WATCHED_BYTES      (8ull << 20) /* pieces of a copy that somebody looks on at; several threads' are longer */
-#define WATCHED_WIDE_BYTES (32ull << 20)
-#define LEAST_TRIAL        (4ull << 20) /* a large copy tries several routes, each with a part of it */
+#define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
+#define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
+#define LEAST_TRIAL        (4ull << 20)  /* a large copy tries several routes, each with a part of it */
 #define MOST_TRIAL         (16ull << 20)
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
@@ -84,11 +84,12 @@ arrived(const dcmi_errand *errand, uint64_t bytes)
     return errand->watch ? errand->watch->step(errand->watch, bytes) : DCMEM_OK;
 }
 
-/* How far to go before somebody who looks on must be told. */
+/* How far to go at once: somebody who looks on must be told; and what copies hundreds of MiB at once, a driver or
+ * memcpy(), does it in another way than that which was tried with a part, and not always a better one. */
 static uint64_t
-stride(const dcmi_errand *errand, uint64_t watched_bytes, uint64_t bytes)
+stride(const dcmi_errand *errand, uint64_t bytes)
 {
-    return errand->watch ? dcmi_min(bytes, watched_bytes) : bytes;
+    return dcmi_min(bytes, errand->watch ? WATCHED_BYTES : PIECE_BYTES);
 }
 
 static dcmem_result
@@ -98,7 +99,7 @@ copy_plainly(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64
     errand->has_begun = true;
     for (uint64_t done = 0, piece; done < bytes && !result; done += piece) {
         dcmi_site piece_to = dcmi_site_at(to, done), piece_from = dcmi_site_at(from, done);
-        piece = stride(errand, WATCHED_BYTES, bytes - done);
+        piece = errand->watch ? dcmi_min(bytes - done, WATCHED_BYTES) : bytes;
         result = copy_counted(pool, &piece_to, &piece_from, piece, errand->tag);
         if (!result)
             result = arrived(errand, piece);
@@ -136,7 +137,7 @@ go_driver(passage *self)
     self->errand->has_begun = true;
     for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
         dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
-        piece = stride(errand, WATCHED_BYTES, self->bytes - done);
+        piece = stride(errand, self->bytes - done);
         result = copy_by(dcmi_pool_device(self->pool), &to, &from, piece, errand->tag);
         if (!result)
             result = arrived(errand, piece);
@@ -153,7 +154,7 @@ go_lane_s_queue(passage *self, dcmi_lane *lane, void *queue)
         uint64_t value;
         dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
         dcmem_place to_place = dcmi_site_place(&to, device), from_place = dcmi_site_place(&from, device);
-        piece = stride(self->errand, WATCHED_BYTES, self->bytes - done);
+        piece = stride(self->errand, self->bytes - done);
         result = dcmi_device_enqueue_copy(&value, device, queue, &to_place, &from_place, piece);
         if (result)
             return done ? result : refuse(self, result);
@@ -188,7 +189,7 @@ go_peer(passage *self)
     for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
         dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
         dcmem_place to_place = dcmi_site_place(&to, to_device), from_place = dcmi_site_place(&from, from_device);
-        piece = stride(self->errand, WATCHED_BYTES, self->bytes - done);
+        piece = stride(self->errand, self->bytes - done);
         result = dcmi_device_peer_copy(to_device, self->errand->tag, &to_place, from_device, &from_place, piece);
         if (!result)
             result = arrived(self->errand, piece);
@@ -227,11 +228,12 @@ move_by(dcmi_route route, host_move move)
 static dcmem_result
 move_seen(const passage *self, dcmi_route route, char *to, const char *from)
 {
-    uint64_t watched = route == DCMI_ROUTE_wide ? WATCHED_WIDE_BYTES : WATCHED_BYTES;
     dcmem_result result = DCMEM_OK;
     self->errand->has_begun = true;
     for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
-        piece = stride(self->errand, watched, self->bytes - done);
+        piece = dcmi_min(self->bytes - done, PIECE_BYTES);
+        if (route != DCMI_ROUTE_wide)
+            piece = stride(self->errand, piece);
         move_by(route, (host_move){to + done, from + done, piece});
         result = arrived(self->errand, piece);
     }

@@ -9,6 +9,14 @@ dcmi_cost_index(uint64_t bytes)
     return bytes < DCMI_ROUTE_LEAST ? 0 : (unsigned)dcmi_min(dcmi_log2(bytes / DCMI_ROUTE_LEAST), DCMI_COST_SIZES - 1);
 }
 
+bool
+dcmi_cost_is_due(uint64_t bytes, uint32_t uses)
+{
+    if (bytes >= DCMI_COST_LARGE_BYTES)
+        return uses % DCMI_COST_LARGE == 0;
+    return uses == DCMI_COST_EARLY || uses == DCMI_COST_LATER || uses % DCMI_COST_RARE == 0;
+}
+
 /* Forgets what should be tried anew. What is far too dear is not: it would show in every thousandth copy. */
 static void
 renew(dcmi_cost_size *size, const dcmi_route_cost costs[DCMI_ROUTE_COUNT], dcmi_route cheapest)
@@ -36,7 +44,7 @@ dcmi_cost_choose(dcmi_costs *costs, uint64_t bytes, unsigned possible)
     if (choice.is_trial || !(possible & (possible - 1)))
         return choice;
     uint32_t uses = atomic_fetch_add_explicit(&size->uses, 1, memory_order_relaxed) + 1;
-    if (uses == DCMI_COST_EARLY || uses % DCMI_COST_RARE == 0)
+    if (dcmi_cost_is_due(bytes, uses))
         renew(size, seen, choice.route);
     return choice;
 }

@@ -1,9 +1,10 @@
 /* cost.h: what the routes between two memories have cost, by size.
  *
  * It is learnt in passing: the first copies of about a size go each possible route in turn, the best of a few tries
- * counts (what other programs take they take from all of them), and from then on the cheapest is taken. Once early,
+ * counts (what other programs take they take from all of them), and from then on the cheapest is taken. Twice early,
  * because first copies also pay for pages that were never touched, and then rarely, what was not hopeless is tried
- * anew. Any number of threads learn at once; what one of them overwrites is a measurement as good as its own. */
+ * anew; of copies so large that routes are tried with parts of them, which costs little, more often. Any number of
+ * threads learn at once; what one of them overwrites is a measurement as good as its own. */
 #ifndef DCMI_COST_H
 #define DCMI_COST_H
 
@@ -11,9 +12,13 @@
 
 #include <stdatomic.h>
 
-#define DCMI_COST_SIZES 16u   /* octaves from DCMI_ROUTE_LEAST on; the last is for all that is larger */
-#define DCMI_COST_EARLY 32u   /* copies after which all is tried anew, */
-#define DCMI_COST_RARE  1024u /* and every so many later */
+#define DCMI_COST_SIZES 16u /* octaves from DCMI_ROUTE_LEAST on; the last is for all that is larger */
+#define DCMI_COST_EARLY 32u /* after so many copies all is tried anew, */
+#define DCMI_COST_LATER 256u
+#define DCMI_COST_RARE  1024u /* and then every so many; */
+#define DCMI_COST_LARGE 16u   /* every so many of copies from DCMI_COST_LARGE_BYTES on */
+
+#define DCMI_COST_LARGE_BYTES (16ull << 20)
 
 typedef struct dcmi_cost_size {
     struct {
@@ -30,6 +35,9 @@ typedef struct dcmi_costs {
 
 /* The number of the octave. Pure. */
 unsigned dcmi_cost_index(uint64_t bytes);
+
+/* Whether after so many copies of a size it is time to try anew. Pure. */
+bool dcmi_cost_is_due(uint64_t bytes, uint32_t uses);
 
 /* Which of the possible routes a copy of `bytes` should go. */
 dcmi_choice dcmi_cost_choose(dcmi_costs *costs, uint64_t bytes, unsigned possible);

@@ -86,7 +86,7 @@ dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possib
         if (!(possible & DCMI_ROUTE_BIT(route)))
             continue;
         uint64_t cost = costs[route].ns_per_mib;
-        bool is_hopeless = cost > best * HOPELESS;
+        bool is_hopeless = costs[route].tries > 1 && cost > best * HOPELESS;
         if (is_choice && !is_hopeless && costs[route].tries < DCMI_ROUTE_TRIES)
             return (dcmi_choice){(dcmi_route)route, true};
         if (cheapest == DCMI_ROUTE_COUNT || cost < limit) {
