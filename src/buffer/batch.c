@@ -164,7 +164,7 @@ flush(dcmi_batch *batch)
 dcmem_result
 dcmi_batch_add(dcmi_batch *batch, const dcmi_site *to, const dcmi_site *from, uint64_t bytes)
 {
-    if (bytes >= DCMI_ROUTE_LEAST)
+    if (bytes >= DCMI_BATCH_PIECE)
         return dcmi_carry(to, from, bytes, batch->errand);
     batch->pieces[batch->count++] = (dcmi_batch_piece){*to, *from, bytes};
     return batch->count == DCMI_BATCH_MOST ? flush(batch) : DCMEM_OK;

@@ -9,7 +9,8 @@
 #include "buffer/carry.h"
 
 #define DCMI_BATCH_MOST  16u
-#define DCMI_BATCH_LEAST 4u /* fewer are not worth a queue */
+#define DCMI_BATCH_LEAST 4u            /* fewer are not worth a queue */
+#define DCMI_BATCH_PIECE (64ull << 10) /* what is as large as that is no small copy */
 
 typedef struct dcmi_batch_piece {
     dcmi_site to, from;

@@ -19,7 +19,6 @@
 #define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
 #define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
 #define LEAST_TRIAL        (4ull << 20)  /* a large copy tries several routes, each with a part of it */
-#define MOST_TRIAL         (16ull << 20)
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
 
@@ -320,7 +319,7 @@ go_staged_across(passage *self)
 {
     dcmi_lane own = {0}, *to_lane = NULL, *from_lane = NULL;
     dcmi_pool *root = dcmi_pool_root(self->to.pool);
-    bool is_large = self->bytes >= DCMI_ROUTE_LEAST;
+    bool is_large = self->bytes >= DCMI_ROUTE_LEAST_MAP;
     dcmi_traffic *to_traffic = is_large ? self->traffic : NULL;
     dcmi_traffic *from_traffic = is_large ? dcmi_traffic_of(self->from.pool) : NULL;
     if (to_traffic)
@@ -413,21 +412,27 @@ facts_of(const passage *self)
     return facts;
 }
 
+/* Those of copies by a driver that reaches both ends. */
+static dcmi_costs *
+costs_at_home(dcmi_traffic *traffic, const dcmi_site *to, const dcmi_site *from, const dcmi_pool *pool)
+{
+    bool is_in = !to->place.host;
+    if (to->place.host && from->place.host)
+        return &traffic->within;
+    return &traffic->ends[is_in][is_page_locked(is_in ? from : to, dcmi_pool_device(pool))];
+}
+
 static void
 find_costs(passage *self)
 {
-    dcmi_traffic *traffic = self->traffic;
-    if (!traffic)
+    if (!self->traffic)
         return;
-    bool is_in = !self->to.place.host;
-    const dcmi_site *host_s = is_in ? &self->from : &self->to;
-    if (!self->pool) {
-        self->peer = dcmi_traffic_peer(traffic, self->from.pool);
-        self->costs = &self->peer->costs;
-    } else if (self->to.place.host && self->from.place.host)
-        self->costs = &traffic->within;
-    else
-        self->costs = &traffic->ends[is_in][is_page_locked(host_s, dcmi_pool_device(self->pool))];
+    if (self->pool) {
+        self->costs = costs_at_home(self->traffic, &self->to, &self->from, self->pool);
+        return;
+    }
+    self->peer = dcmi_traffic_peer(self->traffic, self->from.pool);
+    self->costs = &self->peer->costs;
 }
 
 static dcmi_choice
@@ -446,7 +451,7 @@ choose(const passage *self, uint64_t whole)
 static uint64_t
 trial_bytes(uint64_t whole, uint64_t left)
 {
-    return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 16, DCMI_PAGE), LEAST_TRIAL), MOST_TRIAL));
+    return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 8, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
 }
 
 /* A part of a copy by a route; is_refused: the route is not there, and nothing is known of it afterwards. */
@@ -535,6 +540,19 @@ copy_nothing(const dcmi_site *to, uint64_t bytes, const dcmi_errand *errand)
     return arrived(errand, bytes);
 }
 
+/* Whether there is more to ask than what the driver does by itself, and the answer is not known from just before. */
+static bool
+has_choice(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes)
+{
+    if (bytes < DCMI_ROUTE_LEAST || (!to->place.host && !from->place.host) ||
+        dcmi_device_has(dcmi_pool_device(pool), DCMEM_CAP_UNIFIED))
+        return false;
+    dcmi_traffic *traffic = dcmi_pool_traffic(pool);
+    if (!traffic || atomic_load_explicit(&dcmi_route_only, memory_order_relaxed) != DCMI_ROUTE_COUNT)
+        return true;
+    return !dcmi_cost_skip(costs_at_home(traffic, to, from, pool), bytes);
+}
+
 dcmem_result
 dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
@@ -543,10 +561,7 @@ dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_erra
     dcmi_pool *pool = driver == DCMI_DRIVER_OF_TO ? to->pool : driver == DCMI_DRIVER_OF_FROM ? from->pool : NULL;
     if (to_host && to_host == from_host && to->pool)
         return copy_nothing(to, bytes, errand);
-    bool is_within = !to_host && !from_host;
-    bool has_choice =
-        bytes >= DCMI_ROUTE_LEAST && !is_within && pool && !dcmi_device_has(dcmi_pool_device(pool), DCMEM_CAP_UNIFIED);
-    if (pool && !has_choice)
+    if (pool && !has_choice(pool, to, from, bytes))
         return copy_plainly(pool, to, from, bytes, errand);
     passage self = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool};
     return copy_chosen(&self);

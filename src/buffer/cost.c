@@ -46,6 +46,8 @@ dcmi_cost_choose(dcmi_costs *costs, uint64_t bytes, unsigned possible)
     uint32_t uses = atomic_fetch_add_explicit(&size->uses, 1, memory_order_relaxed) + 1;
     if (dcmi_cost_is_due(bytes, uses))
         renew(size, seen, choice.route);
+    else if (choice.route == DCMI_ROUTE_driver)
+        atomic_store_explicit(&size->skips, DCMI_COST_SKIPS, memory_order_relaxed);
     return choice;
 }
 

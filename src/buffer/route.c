@@ -26,7 +26,7 @@ by_host(const dcmi_route_facts *facts)
 {
     unsigned routes = 0;
     bool is_seen = (facts->to_touch || facts->to_map) && (facts->from_touch || facts->from_map);
-    if (!is_seen || facts->bytes < DCMI_ROUTE_LEAST)
+    if (!is_seen || facts->bytes < DCMI_ROUTE_LEAST_MAP)
         return 0;
     if (!facts->to_touch || !facts->from_touch)
         routes |= DCMI_ROUTE_BIT(DCMI_ROUTE_mapped);

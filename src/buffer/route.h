@@ -29,8 +29,9 @@ typedef enum dcmi_route {
 
 #define DCMI_ROUTE_BIT(route) (1u << (route))
 
-/* Below these there is no choice worth its measuring: a map, a thread or a detour costs more than such a copy. */
-#define DCMI_ROUTE_LEAST        (64ull << 10)
+/* Below these there is no choice worth its measuring: a queue, a map, a thread or a detour costs more. */
+#define DCMI_ROUTE_LEAST        (8ull << 10)
+#define DCMI_ROUTE_LEAST_MAP    (64ull << 10)
 #define DCMI_ROUTE_LEAST_STREAM (1ull << 20) /* streamed and staged */
 #define DCMI_ROUTE_LEAST_WIDE   (8ull << 20)
 

@@ -34,7 +34,7 @@ facts_of(unsigned bits, uint64_t bytes)
 static void
 each_facts(void (*check)(const dcmi_route_facts *facts, unsigned possible))
 {
-    static const uint64_t sizes[] = {1, 64 * KIB - 1, 64 * KIB, MIB, 8 * MIB, 1ull << 40};
+    static const uint64_t sizes[] = {1, 8 * KIB - 1, 8 * KIB, 64 * KIB, MIB, 8 * MIB, 1ull << 40};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (unsigned bits = 0; bits < 1u << FACTS; bits++) {
             dcmi_route_facts facts = facts_of(bits, sizes[i]);
@@ -66,7 +66,9 @@ check_small(const dcmi_route_facts *facts, unsigned possible)
 {
     const unsigned by_host = BIT(mapped) | BIT(streamed) | BIT(wide);
     if (facts->bytes < DCMI_ROUTE_LEAST)
-        EXPECT(!(possible & (by_host | BIT(queued))));
+        EXPECT(!(possible & BIT(queued)));
+    if (facts->bytes < DCMI_ROUTE_LEAST_MAP)
+        EXPECT(!(possible & by_host));
     if (facts->bytes < DCMI_ROUTE_LEAST_STREAM)
         EXPECT(!(possible & BIT(streamed)));
     if (facts->bytes < DCMI_ROUTE_LEAST_WIDE)
@@ -206,7 +208,7 @@ TEST(cost__octaves_begin_where_there_is_a_choice)
     EXPECT_EQ(dcmi_cost_index(DCMI_ROUTE_LEAST), 0);
     EXPECT_EQ(dcmi_cost_index(2 * DCMI_ROUTE_LEAST - 1), 0);
     EXPECT_EQ(dcmi_cost_index(2 * DCMI_ROUTE_LEAST), 1);
-    EXPECT_EQ(dcmi_cost_index(512 * MIB), 13);
+    EXPECT_EQ(dcmi_cost_index(512 * MIB), 16);
     EXPECT_EQ(dcmi_cost_index(UINT64_MAX), DCMI_COST_SIZES - 1);
 }
 
@@ -267,16 +269,31 @@ TEST(cost__a_machine_that_has_changed_is_noticed)
     EXPECT_EQ(run(&costs, MIB, possible, after, 10, DCMI_ROUTE_driver), 10);
 }
 
+TEST(cost__where_the_driver_s_copy_is_the_cheapest_most_are_not_looked_at)
+{
+    static dcmi_costs costs;
+    const unsigned possible = BIT(driver) | BIT(queued);
+    const uint64_t ns[DCMI_ROUTE_COUNT] = {[DCMI_ROUTE_driver] = 1000, [DCMI_ROUTE_queued] = 30000};
+    EXPECT(!dcmi_cost_skip(&costs, 8 * KIB));
+    (void)run(&costs, 8 * KIB, possible, ns, 2 * DCMI_ROUTE_TRIES, DCMI_ROUTE_driver);
+    unsigned looked = 0;
+    for (unsigned i = 0; i < 20 * (DCMI_COST_SKIPS + 1); i++)
+        if (!dcmi_cost_skip(&costs, 8 * KIB))
+            looked += run(&costs, 8 * KIB, possible, ns, 1, DCMI_ROUTE_driver);
+    EXPECT_EQ(looked, 20);
+    EXPECT(!dcmi_cost_skip(&costs, 16 * KIB));
+}
+
 TEST(cost__the_best_of_the_tries_counts_and_none_is_too_dear_to_note)
 {
     static dcmi_costs costs;
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 5000000);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 1000000);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 9000000);
-    EXPECT_EQ(costs.sizes[4].routes[DCMI_ROUTE_driver].ns_per_mib, 1000000);
-    EXPECT_EQ(costs.sizes[4].routes[DCMI_ROUTE_driver].tries, 3);
+    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_driver].ns_per_mib, 1000000);
+    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_driver].tries, 3);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_mapped, 1, UINT64_MAX / MIB);
-    EXPECT_EQ(costs.sizes[4].routes[DCMI_ROUTE_mapped].ns_per_mib, UINT32_MAX);
+    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_mapped].ns_per_mib, UINT32_MAX);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_staged, MIB, 0);
-    EXPECT_EQ(costs.sizes[4].routes[DCMI_ROUTE_staged].ns_per_mib, 1);
+    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_staged].ns_per_mib, 1);
 }
