@@ -21,8 +21,7 @@ static const char *const policies[] = {"loose", "tight", NULL};
 static const dcmem_policy policy_values[] = {DCMEM_POLICY_LOOSE, DCMEM_POLICY_TIGHT};
 
 typedef struct request {
-    bool is_json, is_list;
-    bool has_backends; /* cases that open vendors' libraries: with those in C++ the peers' do not go together */
+    bool is_json, is_list, has_no_peers;
     int policy;
     uint64_t rounds, round_ms;
     const char *only, *extra;
@@ -31,6 +30,13 @@ typedef struct request {
 } request;
 
 /* ---- What was asked for ---- */
+
+/* Measured when named, and then alone. */
+static bool
+is_of_drivers(const bench_case *which)
+{
+    return which->field == BENCH_FIELD_BACKENDS || which->field == BENCH_FIELD_ROUTES;
+}
 
 static bool
 choose_cases(request *asked, int count, char **words)
@@ -52,13 +58,20 @@ choose_cases(request *asked, int count, char **words)
         free(names);
         return false;
     }
+    bool needs_drivers = false, needs_peers = false;
     for (unsigned i = 0; i < bench_case_count; i++) {
-        bool is_of_backends = bench_cases[i].field == BENCH_FIELD_BACKENDS;
-        asked->wanted[i] |= count == 0 && !is_of_backends;
+        bool is_driver_s = is_of_drivers(&bench_cases[i]);
+        asked->wanted[i] |= count == 0 && !is_driver_s;
         asked->wanted_count += asked->wanted[i];
-        asked->has_backends |= asked->wanted[i] && is_of_backends;
+        needs_drivers |= asked->wanted[i] && is_driver_s;
+        needs_peers |= asked->wanted[i] && !is_driver_s;
     }
-    return true;
+    /* An allocator that was opened first becomes that of libraries which drivers share with it, but not of drivers. */
+    asked->has_no_peers = needs_drivers;
+    if (needs_drivers && needs_peers)
+        cli_complain("bench", "the cases first-touch-* and transfer-* use vendors' drivers, which do not bear other "
+                              "allocators in the process. Measure them alone: 'dcmem bench transfer'.");
+    return !(needs_drivers && needs_peers);
 }
 
 /* A name in --only that nobody has is a mistake, not an absent peer. */
@@ -161,6 +174,11 @@ invite(bench_samples *samples, const bench_case *which, const bench_allocators *
         for (unsigned i = 0; bench_transfer_ways[i]; i++)
             add(samples, i ? BENCH_ROLE_METHOD : BENCH_ROLE_PEER, bench_transfer_ways[i], &all->dcmem);
         break;
+    case BENCH_FIELD_ROUTES:
+        add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
+        for (unsigned i = 0; bench_route_ways[i]; i++)
+            add(samples, i ? BENCH_ROLE_METHOD : BENCH_ROLE_PEER, bench_route_ways[i], &all->dcmem);
+        break;
     case BENCH_FIELD_LIBRARIES:
         add(samples, BENCH_ROLE_DCMEM, "dcmem", &all->dcmem);
         for (unsigned i = 0; i < all->peer_count; i++)
@@ -201,6 +219,29 @@ static bool
 has_failed(const bench_result *result)
 {
     return result->outcome.dcmem < 0 && !result->samples.who[0].allocator->absence[0];
+}
+
+/* Cases of devices that this machine lacks are left out, whoever asked for them. */
+static void
+leave_out_absent(request *asked)
+{
+    const char *told = NULL;
+    for (unsigned i = 0; i < bench_case_count; i++) {
+        const char *name = bench_case_backend(&bench_cases[i]);
+        uint32_t count = 0;
+        if (!asked->wanted[i] || !name)
+            continue;
+        const dcmem_backend *backend = dcmem_backend_find(name);
+        dcmem_result result = backend->count(&count, backend);
+        if (!result && count > 0)
+            continue;
+        asked->wanted[i] = false;
+        asked->wanted_count--;
+        if (!told || strcmp(told, name) != 0)
+            cli_complain("bench", "cases of %s are left out: %s", name,
+                         result ? dcmem_last_detail()->message : "it finds no device");
+        told = name;
+    }
 }
 
 /* False when dcmem itself failed in a case. */
@@ -259,13 +300,14 @@ run(request *asked)
     bench_round_ns = (double)asked->round_ms * 1e6;
     const bench_wanted wanted = {
         .policy = bench_policy,
-        .only = asked->has_backends ? "none" : asked->only,
-        .extra = asked->has_backends ? NULL : asked->extra,
+        .only = asked->has_no_peers ? "none" : asked->only,
+        .extra = asked->has_no_peers ? NULL : asked->extra,
     };
     if (!bench_allocators_open(&all, &wanted)) {
         cli_complain("bench", "no manager on the CPU: %s", dcmem_last_detail()->message);
         return CLI_FAILED;
     }
+    leave_out_absent(asked);
     bench_setting setting = bench_setting_here(policies[asked->policy]);
     bool is_whole = run_cases(asked, &all, &setting);
     bench_allocators_close(&all);
@@ -275,9 +317,13 @@ run(request *asked)
 static const char bench_text[] =
     "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
     "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
-    "machine meets everybody.\nA CASE is a name, the words that names begin with, or a pattern with *. "
-    "Cases of first-touch, which ask drivers, are measured only when they are named, and then without "
-    "peers.";
+    "machine meets everybody.\n"
+    "The cases first-touch-* allocate memory, use it and free it, by the pool and by the driver. The cases "
+    "transfer-* copy between host and device, 4 KiB to 512 MiB: dcmem's router beside the driver's blocking copy, "
+    "its queue, and the host's own move through a map, with plain stores, with stores round the caches, and by two "
+    "threads. At each size dcmem should reach 0.95 of the best of them; bench/compare judges it. Both are measured "
+    "alone, and only when named; what needs a backend that is not here is left out.\n"
+    "A CASE is a name, the words that names begin with, or a pattern with *.";
 
 int
 bench_main(int argc, char **argv)
@@ -313,6 +359,8 @@ bench_main(int argc, char **argv)
         "One more peer.",
         "dcmem bench first-touch-opencl",
         "What memory that is used costs from OpenCL's hands, and from the pool's.",
+        "dcmem bench transfer-opencl",
+        "Copies to and from a device of OpenCL: dcmem's choice of a route beside each route by hand.",
         NULL,
     };
     const command_spec command = {

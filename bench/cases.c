@@ -63,6 +63,22 @@
         FIRST_TOUCH("1 MiB", "1MiB", MIB, backend, name), FIRST_TOUCH("16 MiB", "16MiB", 16 * MIB, backend, name),     \
         FIRST_TOUCH("64 MiB", "64MiB", 64 * MIB, backend, name)
 
+#define ROUTE(direction, text, word, bytes, backend, pattern)                                                          \
+    {                                                                                                                  \
+        "transfer-" backend "-" direction "-" word, "copy " text " " direction ", a device of " backend, "GB/s",       \
+            BENCH_FIELD_ROUTES, &pattern, bytes, 1, false, 0                                                           \
+    }
+#define ROUTES(direction, backend, pattern)                                                                            \
+    ROUTE(direction, "4 KiB", "4KiB", 4 * KIB, backend, pattern),                                                      \
+        ROUTE(direction, "16 KiB", "16KiB", 16 * KIB, backend, pattern),                                               \
+        ROUTE(direction, "64 KiB", "64KiB", 64 * KIB, backend, pattern),                                               \
+        ROUTE(direction, "256 KiB", "256KiB", 256 * KIB, backend, pattern),                                            \
+        ROUTE(direction, "1 MiB", "1MiB", MIB, backend, pattern),                                                      \
+        ROUTE(direction, "4 MiB", "4MiB", 4 * MIB, backend, pattern),                                                  \
+        ROUTE(direction, "16 MiB", "16MiB", 16 * MIB, backend, pattern),                                               \
+        ROUTE(direction, "64 MiB", "64MiB", 64 * MIB, backend, pattern),                                               \
+        ROUTE(direction, "512 MiB", "512MiB", 512 * MIB, backend, pattern)
+
 /* Sentences that two lines share. */
 #define CHURN        "1,000 live blocks of 256 B to 1 MiB (log-uniform), one replaced at random"
 #define TOUCHED      "the same, a byte written in each page of a new block"
@@ -104,6 +120,10 @@ const bench_case bench_cases[] = {
     TRANSFER_SIZES(COPY_IN),
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),
+    ROUTES("in", "opencl", bench_opencl_in),
+    ROUTES("out", "opencl", bench_opencl_out),
+    ROUTES("in", "vulkan", bench_vulkan_in),
+    ROUTES("out", "vulkan", bench_vulkan_out),
     {"queue-64KiB", QUEUED, "ns", BENCH_FIELD_QUEUES, &bench_queued, 64 * 1024, 1, false, 0},
     FIRST_TOUCHES(CPU, "cpu"),
     FIRST_TOUCHES(OPENCL, "opencl"),

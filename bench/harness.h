@@ -46,6 +46,7 @@ typedef enum bench_field {
     BENCH_FIELD_FAULTS,     /* a driver below a fault plan, beside the same without one */
     BENCH_FIELD_QUEUES,     /* dcmem on a queue, beside itself without one and the driver alone */
     BENCH_FIELD_TRANSFERS,  /* dcmem beside the C library and other ways to move bytes */
+    BENCH_FIELD_ROUTES,     /* dcmem's choice beside each route to a device, taken by hand */
     BENCH_FIELD_LIBRARIES,  /* dcmem and peers, as files to load */
     BENCH_FIELD_BACKENDS,   /* dcmem's pool beside the driver below it, and parts of what both do */
     BENCH_FIELD_DCMEM       /* dcmem alone */
@@ -71,7 +72,8 @@ bool bench_case_is_meant(const bench_case *which, const char *word);
 
 extern const bench_pattern bench_fixed, bench_churn, bench_churns, bench_training, bench_queue, bench_contended,
     bench_resident_churn, bench_resident_training, bench_copy_in, bench_copy_out, bench_fill, bench_snapshot,
-    bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued;
+    bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued, bench_opencl_in, bench_opencl_out,
+    bench_vulkan_in, bench_vulkan_out;
 
 /* The backends whose drivers are measured: one pattern each, in this order. */
 #define BENCH_BACKENDS(X)                                                                                              \
@@ -93,6 +95,12 @@ const bench_allocator *bench_backend_of(const bench_case *which);
 
 /* The names of a transfer's other ways; the first is the C library's. */
 extern const char *const bench_transfer_ways[];
+
+/* The names of the routes by hand; the first is the driver's blocking copy. */
+extern const char *const bench_route_ways[];
+
+/* The backend that a case needs, or NULL: the CPU's, which is there. */
+const char *bench_case_backend(const bench_case *which);
 
 /* A round of these many ns is aimed at. */
 extern double bench_round_ns;

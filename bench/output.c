@@ -50,7 +50,7 @@ bench_setting_here(const char *policy)
 static bool
 is_bandwidth(const bench_case *which)
 {
-    return which->field == BENCH_FIELD_TRANSFERS;
+    return which->field == BENCH_FIELD_TRANSFERS || which->field == BENCH_FIELD_ROUTES;
 }
 
 /* A cost as it is shown: ns to GB/s for transfers. NaN stays NaN. */
@@ -72,6 +72,17 @@ print_peers(json_writer *json, const bench_result *result, bool are_ratios)
         double value = are_ratios ? result->outcome.ratio[i] : shown(result->which, result->outcome.cost[i]);
         json_field_number(json, result->samples.who[i].name, value);
     }
+    json_end(json);
+}
+
+/* dcmem's cost over that of each other way. */
+static void
+print_ways(json_writer *json, const bench_result *result)
+{
+    json_object(json);
+    for (unsigned i = 0; i < result->samples.contenders; i++)
+        if (result->samples.who[i].role == BENCH_ROLE_METHOD && result->samples.is_here[i])
+            json_field_number(json, result->samples.who[i].name, result->outcome.ratio[i]);
     json_end(json);
 }
 
@@ -120,6 +131,8 @@ bench_print_json(json_writer *json, const bench_result *result, const bench_sett
     json_field_string(json, "best_peer", outcome->best_peer < 0 ? NULL : result->samples.who[outcome->best_peer].name);
     json_key(json, "ratios");
     print_peers(json, result, true);
+    json_key(json, "way_ratios");
+    print_ways(json, result);
     print_beside(json, result);
     if (result->which->field == BENCH_FIELD_LIBRARIES && outcome->dcmem >= 0) {
         const char *path = result->samples.who[outcome->dcmem].allocator->path;

@@ -232,7 +232,7 @@ struct dcmem_backend {
 
     /* Whether `device` can copy from `peer` directly. */
     dcmem_result (*peer_can)(bool *out, void *device, void *peer);
-    /* Those that cannot: DCMEM_E_UNSUPPORTED. Counts: each is disabled once. */
+    /* Those that cannot: DCMEM_E_UNSUPPORTED. Counts: each is disabled once, or ends when one of the two is closed. */
     dcmem_result (*peer_enable)(void *device, void *peer);
     dcmem_result (*peer_disable)(void *device, void *peer);
     /* Blocking. From the peer's memory to the device's own. Not enabled: DCMEM_E_WRONG_STATE. */

@@ -47,6 +47,11 @@ DCMEM_BEGIN
     X(copied_device_to_host_bytes, "By", "Bytes copied from device to host")                                           \
     X(copied_device_to_device_bytes, "By", "Bytes copied within a device or between devices")                          \
     X(copied_host_to_host_bytes, "By", "Bytes copied within host memory")                                              \
+    X(copies_queued, "1", "Copies, or parts of copies, that a queue of the driver made")                               \
+    X(copies_by_peer, "1", "The same that went directly from one device to another")                                   \
+    X(copies_mapped, "1", "The same that the host made, in memory that was mapped for it or that it could touch")      \
+    X(copies_wide, "1", "The same by several threads")                                                                 \
+    X(copies_staged, "1", "The same that went through page-locked memory in between")                                  \
     X(copy_errors, "1", "Copies that failed")                                                                          \
     X(copies_avoided, "1", "Copies that were not needed because the side was current or about to be overwritten")      \
     X(copies_avoided_bytes, "By", "Bytes of such copies")                                                              \
@@ -78,6 +83,7 @@ DCMEM_BEGIN
     X(imported_bytes, "By", "Bytes of the callers' own memory in use")                                                 \
     X(host_side_bytes, "By", "Bytes of host memory that shadow device memory")                                         \
     X(pending_bytes, "By", "Bytes freed on queues whose work is not done; used bytes count them, too")                 \
+    X(staging_bytes, "By", "Bytes of host memory that copies are staged through; used bytes count them, too")          \
     X(metadata_bytes, "By", "Bytes of the library's own bookkeeping")                                                  \
     X(quarantined_bytes, "By", "Freed bytes that guards hold back, neither used nor free")                             \
     X(limit_bytes, "By", "The hard limit; 0: none")                                                                    \

@@ -121,6 +121,7 @@ dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *dri
     device->registered = registered;
     device->backend = backend;
     device->is_counted = is_counted;
+    device->is_lent = options->native != NULL;
     device->ops = *backend;
     device->handle = handle;
     device->info = info;
@@ -296,4 +297,26 @@ dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, void *
         return refuse_extent(device, tag, &extent, "import_host", "bytes");
     *out = extent;
     return DCMEM_OK;
+}
+
+/* ---- Peers ---- */
+
+dcmem_result
+dcmi_device_peer_can(bool *out, dcmi_device *device, dcmi_device *peer)
+{
+    return device->ops.peer_can(out, target(device, DCMEM_CAP_PEER), peer->handle);
+}
+
+dcmem_result
+dcmi_device_peer_enable(dcmi_device *device, dcmi_device *peer)
+{
+    return device->ops.peer_enable(target(device, DCMEM_CAP_PEER), peer->handle);
+}
+
+dcmem_result
+dcmi_device_peer_copy(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, dcmi_device *peer,
+                      const dcmem_place *from, uint64_t bytes)
+{
+    dcmem_call call = call_for(device, tag);
+    return device->ops.peer_copy(target(device, DCMEM_CAP_PEER), &call, to, peer->handle, from, bytes);
 }

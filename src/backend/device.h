@@ -12,6 +12,7 @@ typedef struct dcmi_device {
     const dcmem_backend *backend;    /* the same, but where DCMEM_FAULTS puts a fault plan before it */
     dcmem_backend ops;               /* of `backend`, with stubs: never a NULL function */
     void *handle;
+    bool is_lent;           /* the caller's own, with a queue that his work is on */
     bool is_counted;        /* the registry counts this device as a user of the backend */
     dcmem_device_info info; /* as of the opening; free bytes are asked anew */
     _Atomic uint64_t op_index;
@@ -45,6 +46,12 @@ dcmem_result dcmi_device_flush(dcmi_device *device, dcmem_tag tag, const dcmem_e
 dcmem_result dcmi_device_invalidate(dcmi_device *device, dcmem_tag tag, const dcmem_extent *extent, uint64_t offset,
                                     uint64_t bytes);
 dcmem_result dcmi_device_import(dcmem_extent *out, dcmi_device *device, dcmem_tag tag, void *host, uint64_t bytes);
+
+/* PEER: both devices are open ones of one backend. */
+dcmem_result dcmi_device_peer_can(bool *out, dcmi_device *device, dcmi_device *peer);
+dcmem_result dcmi_device_peer_enable(dcmi_device *device, dcmi_device *peer);
+dcmem_result dcmi_device_peer_copy(dcmi_device *device, dcmem_tag tag, const dcmem_place *to, dcmi_device *peer,
+                                   const dcmem_place *from, uint64_t bytes);
 
 /* ASYNC, in queue.c. Opening one where there are none is DCMEM_E_UNSUPPORTED; the others are given what it gave. */
 dcmem_result dcmi_device_queue_open(void **out, dcmi_device *device, const dcmem_native_context *native);

@@ -6,6 +6,7 @@
 
 #include "base/os.h"
 #include "base/size.h"
+#include "buffer/bundle.h"
 #include "pool/hot.h"
 
 #include <stdlib.h>
@@ -496,7 +497,7 @@ find_open(const dcmi_slot *slot, uint64_t ticket)
 /* ---- The work before: copies, zeros, maps ---- */
 
 static dcmem_result
-copy_range(const attempt *try, uint64_t offset, uint64_t bytes)
+copy_range(const attempt *try, dcmi_bundle *bundle, uint64_t offset, uint64_t bytes)
 {
     dcmi_slot *slot = try->locked.slot;
     dcmem_side other = try->side == DCMEM_SIDE_HOST ? DCMEM_SIDE_DEVICE : DCMEM_SIDE_HOST;
@@ -504,8 +505,7 @@ copy_range(const attempt *try, uint64_t offset, uint64_t bytes)
     dcmem_result result = dcmi_side_site(&to, slot, try->side, offset);
     if (!result)
         result = dcmi_side_site(&from, slot, other, offset);
-    dcmi_errand errand = {.tag = slot->tag};
-    return result ? result : dcmi_carry(&to, &from, bytes, &errand);
+    return result ? result : dcmi_bundle_add(bundle, &to, &from, bytes);
 }
 
 static dcmem_result
@@ -520,17 +520,20 @@ static dcmem_result
 bring_ranges(const attempt *try)
 {
     uint64_t next;
+    dcmi_bundle bundle;
+    dcmi_errand errand = {.tag = try->locked.slot->tag};
     dcmem_result result = DCMEM_OK;
+    dcmi_bundle_begin(&bundle, &errand);
     for (uint64_t offset = try->begin; offset < try->end && !result; offset = next) {
         dcmi_state state = dcmi_contents_at(&next, try->locked.slot, offset);
         next = dcmi_min(next, try->end);
         dcmi_work work = dcmi_coherence_begin(try->wish->operation, try->own, state).work;
         if (work == DCMI_WORK_COPY)
-            result = copy_range(try, offset, next - offset);
+            result = copy_range(try, &bundle, offset, next - offset);
         else if (work == DCMI_WORK_ZERO)
             result = zero_range(try, offset, next - offset);
     }
-    return result;
+    return result ? result : dcmi_bundle_end(&bundle);
 }
 
 static bool

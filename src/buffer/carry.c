@@ -1,64 +1,32 @@
-/* carry.c: choosing the way of a copy, going it, and making patterns that drivers do not know. See carry.h. */
+/* carry.c: choosing the route of a copy, going it, and making patterns that drivers do not know. See carry.h.
+ *
+ * A route that turns out not to be there (no map, no lane, no queue) before anything has moved is left out, and another
+ * one taken: the driver's blocking copy and the way through host memory are always there. What fails once bytes may
+ * have moved fails the copy. */
 #include "buffer/carry.h"
 
 #include "base/fail.h"
 #include "base/os.h"
 #include "base/size.h"
+#include "base/stream.h"
+#include "base/team.h"
+#include "buffer/sight.h"
+#include "buffer/stage.h"
+#include "buffer/traffic.h"
 
 #include <string.h>
 
-#define STAGE_BYTES        (4ull << 20)
+#define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
+#define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
+#define LEAST_TRIAL        (4ull << 20)  /* a large copy tries several routes, each with a part of it */
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
-
-dcmi_route
-dcmi_route_choose(const dcmi_device *to, const void *to_host, const dcmi_device *from, const void *from_host)
-{
-    if (to == from || !from)
-        return DCMI_ROUTE_TO;
-    if (!to)
-        return DCMI_ROUTE_FROM;
-    if (from_host)
-        return DCMI_ROUTE_TO;
-    return to_host ? DCMI_ROUTE_FROM : DCMI_ROUTE_STAGED;
-}
-
-dcmi_site
-dcmi_site_host(const void *host)
-{
-    return (dcmi_site){.place.host = (void *)(uintptr_t)host, .is_host = true};
-}
-
-dcmi_site
-dcmi_site_at(const dcmi_site *site, uint64_t bytes)
-{
-    dcmi_site moved = *site;
-    moved.place.offset += bytes;
-    if (moved.place.host)
-        moved.place.host = (char *)moved.place.host + bytes;
-    return moved;
-}
-
-static dcmi_device *
-device_of(const dcmi_site *site)
-{
-    return site->pool ? dcmi_pool_device(site->pool) : NULL;
-}
-
-/* The site as `device` understands it: its own memory, or what the host can touch. */
-static dcmem_place
-place_for(const dcmi_site *site, const dcmi_device *device)
-{
-    if (site->pool && dcmi_pool_device(site->pool) == device)
-        return (dcmem_place){.extent = &site->place.extent, .offset = site->place.offset};
-    return (dcmem_place){.host = site->place.host};
-}
 
 static dcmem_result
 copy_by(dcmi_device *device, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
 {
-    dcmem_place to_place = place_for(to, device);
-    dcmem_place from_place = place_for(from, device);
+    dcmem_place to_place = dcmi_site_place(to, device);
+    dcmem_place from_place = dcmi_site_place(from, device);
     return dcmi_device_copy(device, tag, &to_place, &from_place, bytes);
 }
 
@@ -82,6 +50,14 @@ direction_of(const dcmi_site *to, const dcmi_site *from)
     return directions[to->is_host][from->is_host];
 }
 
+void
+dcmi_carry_count(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t copies, uint64_t bytes)
+{
+    direction way = direction_of(to, from);
+    dcmi_pool_add(pool, way.copies, copies);
+    dcmi_pool_add(pool, way.bytes, bytes);
+}
+
 /* One driver call, which the pool whose driver it is counts. */
 static dcmem_result
 copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
@@ -99,7 +75,7 @@ copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64
     return DCMEM_OK;
 }
 
-/* ---- Copies ---- */
+/* ---- One driver, and nothing to choose ---- */
 
 static dcmem_result
 arrived(const dcmi_errand *errand, uint64_t bytes)
@@ -107,58 +83,22 @@ arrived(const dcmi_errand *errand, uint64_t bytes)
     return errand->watch ? errand->watch->step(errand->watch, bytes) : DCMEM_OK;
 }
 
-static dcmem_result
-copy_chunks(const dcmi_site *to, const dcmi_site *from, const dcmi_site *stage, uint64_t bytes, dcmi_errand *errand)
+/* How far to go at once: somebody who looks on must be told; and what copies hundreds of MiB at once, a driver or
+ * memcpy(), does it in another way than that which was tried with a part, and not always a better one. */
+static uint64_t
+stride(const dcmi_errand *errand, uint64_t bytes)
 {
-    for (uint64_t done = 0; done < bytes; done += STAGE_BYTES) {
-        uint64_t chunk = dcmi_min(bytes - done, STAGE_BYTES);
-        dcmi_site chunk_from = dcmi_site_at(from, done);
-        dcmi_site chunk_to = dcmi_site_at(to, done);
-        dcmem_result result = copy_counted(from->pool, stage, &chunk_from, chunk, errand->tag);
-        if (result)
-            return result;
-        errand->has_begun = true;
-        result = copy_counted(to->pool, &chunk_to, stage, chunk, errand->tag);
-        if (!result)
-            result = arrived(errand, chunk);
-        if (result)
-            return result;
-    }
-    return DCMEM_OK;
+    return dcmi_min(bytes, errand->watch ? WATCHED_BYTES : PIECE_BYTES);
 }
 
 static dcmem_result
-copy_staged(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
-{
-    dcmi_pool *host;
-    dcmem_result result = dcmi_pool_of_kind(&host, dcmi_pool_root(to->pool), DCMEM_KIND_HOST);
-    if (result)
-        return result;
-    uint64_t address = dcmi_pool_take(host, dcmi_min(bytes, STAGE_BYTES), 0, DCMI_HOLDER_LIBRARY);
-    if (!address)
-        return dcmem_last_detail()->result;
-
-    /* Both drivers see the chunk as plain host memory: it is as foreign to the one as it is the other's own. */
-    dcmi_place place;
-    result = dcmi_pool_place(&place, host, address);
-    if (!result) {
-        dcmi_site stage = dcmi_site_host(place.host);
-        result = copy_chunks(to, from, &stage, bytes, errand);
-    }
-    dcmem_result given = dcmi_pool_give(host, address, DCMI_HOLDER_LIBRARY);
-    return result ? result : given;
-}
-
-/* One driver call for all of it, or, where somebody looks on, a piece a call. */
-static dcmem_result
-copy_whole(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
+copy_plainly(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
     dcmem_result result = DCMEM_OK;
-    uint64_t most = errand->watch ? STAGE_BYTES : bytes;
     errand->has_begun = true;
-    for (uint64_t done = 0; done < bytes && !result; done += most) {
-        uint64_t piece = dcmi_min(bytes - done, most);
+    for (uint64_t done = 0, piece; done < bytes && !result; done += piece) {
         dcmi_site piece_to = dcmi_site_at(to, done), piece_from = dcmi_site_at(from, done);
+        piece = errand->watch ? dcmi_min(bytes - done, WATCHED_BYTES) : bytes;
         result = copy_counted(pool, &piece_to, &piece_from, piece, errand->tag);
         if (!result)
             result = arrived(errand, piece);
@@ -166,17 +106,465 @@ copy_whole(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t
     return result;
 }
 
+/* ---- Routes ---- */
+
+/* A copy that may go several routes, or a part of it. */
+typedef struct passage {
+    dcmi_site to, from;
+    uint64_t bytes;
+    dcmi_errand *errand;
+    dcmi_pool *pool;       /* whose driver reaches both ends; NULL: none does */
+    dcmi_traffic *traffic; /* that pool's, else the target's; NULL: there is no memory for it */
+    dcmi_costs *costs;
+    dcmi_peer *peer;   /* where no driver reaches both ends */
+    unsigned possible; /* DCMI_ROUTE_BIT of each route that is left */
+    bool is_refused;   /* out: the route is not there, and nothing has moved */
+} passage;
+
+static dcmem_result
+refuse(passage *self, dcmem_result result)
+{
+    self->is_refused = true;
+    return result;
+}
+
+static dcmem_result
+go_driver(passage *self)
+{
+    const dcmi_errand *errand = self->errand;
+    dcmem_result result = DCMEM_OK;
+    self->errand->has_begun = true;
+    for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
+        dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
+        piece = stride(errand, self->bytes - done);
+        result = copy_by(dcmi_pool_device(self->pool), &to, &from, piece, errand->tag);
+        if (!result)
+            result = arrived(errand, piece);
+    }
+    return result;
+}
+
+static dcmem_result
+go_lane_s_queue(passage *self, dcmi_lane *lane, void *queue)
+{
+    dcmi_device *device = dcmi_pool_device(self->pool);
+    dcmem_result result = DCMEM_OK;
+    for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
+        uint64_t value;
+        dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
+        dcmem_place to_place = dcmi_site_place(&to, device), from_place = dcmi_site_place(&from, device);
+        piece = stride(self->errand, self->bytes - done);
+        result = dcmi_device_enqueue_copy(&value, device, queue, &to_place, &from_place, piece);
+        if (result)
+            return done ? result : refuse(self, result);
+        self->errand->has_begun = true;
+        result = dcmi_device_queue_wait(device, queue, value, UINT64_MAX);
+        if (result)
+            dcmi_lane_drop_queue(lane, &self->traffic->ring);
+        else
+            result = arrived(self->errand, piece);
+    }
+    return result;
+}
+
+static dcmem_result
+go_queued(passage *self)
+{
+    dcmi_lane *lane = dcmi_ring_take(&self->traffic->ring);
+    if (!lane)
+        return refuse(self, DCMEM_E_BUSY);
+    void *queue = dcmi_lane_queue(lane, &self->traffic->ring);
+    dcmem_result result = queue ? go_lane_s_queue(self, lane, queue) : refuse(self, DCMEM_E_UNSUPPORTED);
+    dcmi_ring_give(lane);
+    return result;
+}
+
+static dcmem_result
+go_peer(passage *self)
+{
+    dcmi_device *to_device = dcmi_site_device(&self->to), *from_device = dcmi_site_device(&self->from);
+    dcmem_result result = DCMEM_OK;
+    self->errand->has_begun = true;
+    for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
+        dcmi_site to = dcmi_site_at(&self->to, done), from = dcmi_site_at(&self->from, done);
+        dcmem_place to_place = dcmi_site_place(&to, to_device), from_place = dcmi_site_place(&from, from_device);
+        piece = stride(self->errand, self->bytes - done);
+        result = dcmi_device_peer_copy(to_device, self->errand->tag, &to_place, from_device, &from_place, piece);
+        if (!result)
+            result = arrived(self->errand, piece);
+    }
+    return result;
+}
+
+/* ---- By the host ---- */
+
+typedef struct host_move {
+    char *to;
+    const char *from;
+    uint64_t bytes;
+} host_move;
+
+static void
+move_share(void *user, unsigned part, unsigned parts)
+{
+    const host_move *all = user;
+    uint64_t share = dcmi_round_down(all->bytes / parts, DCMI_PAGE);
+    uint64_t begin = share * part, end = part + 1 == parts ? all->bytes : begin + share;
+    dcmi_stream_move(all->to + begin, all->from + begin, end - begin);
+}
+
+static void
+move_by(dcmi_route route, host_move move)
+{
+    if (route == DCMI_ROUTE_mapped)
+        memcpy(move.to, move.from, move.bytes);
+    else if (route == DCMI_ROUTE_streamed)
+        dcmi_stream_move(move.to, move.from, move.bytes);
+    else
+        dcmi_team_run(move_share, &move, dcmi_team_size(), -1);
+}
+
+static dcmem_result
+move_seen(const passage *self, dcmi_route route, char *to, const char *from)
+{
+    dcmem_result result = DCMEM_OK;
+    self->errand->has_begun = true;
+    for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
+        piece = dcmi_min(self->bytes - done, PIECE_BYTES);
+        if (route != DCMI_ROUTE_wide)
+            piece = stride(self->errand, piece);
+        move_by(route, (host_move){to + done, from + done, piece});
+        result = arrived(self->errand, piece);
+    }
+    return result;
+}
+
+/* What was not moved may be gone once it was mapped to be overwritten: both ends are seen before anything is. */
+static dcmem_result
+see(dcmi_sight *out, passage *self, const dcmi_site *site, bool is_written)
+{
+    dcmem_result result = dcmi_sight_begin(out, site, self->bytes, is_written, self->errand->tag);
+    if (result == DCMEM_E_UNSUPPORTED)
+        atomic_fetch_or(&self->traffic->unseen, DCMEM_KIND_BIT(site->place.extent.kind));
+    return result ? refuse(self, result) : DCMEM_OK;
+}
+
+static dcmem_result
+end_sight(dcmi_sight *sight, dcmem_result result)
+{
+    if (!result)
+        return dcmi_sight_end(sight);
+    dcmem_detail why = dcmi_detail_save();
+    (void)dcmi_sight_end(sight);
+    dcmi_detail_restore(&why);
+    return result;
+}
+
+static dcmem_result
+go_by_host(passage *self, dcmi_route route)
+{
+    dcmi_sight to, from;
+    dcmem_result result = see(&from, self, &self->from, false);
+    if (result)
+        return result;
+    result = see(&to, self, &self->to, true);
+    if (!result) {
+        result = move_seen(self, route, to.host, from.host);
+        result = end_sight(&to, result);
+    }
+    return end_sight(&from, result);
+}
+
+/* ---- Staged ---- */
+
+/* The queue for a leg on the traffic's own device, if there may be one. */
+static void *
+queue_for(dcmi_lane *lane, dcmi_traffic *traffic)
+{
+    bool has_any = traffic && lane && !dcmi_pool_device(traffic->ring.root)->is_lent;
+    return has_any ? dcmi_lane_queue(lane, &traffic->ring) : NULL;
+}
+
+static void
+give_lane(dcmi_lane *lane, dcmi_traffic *traffic, bool has_queue_failed)
+{
+    if (!lane)
+        return;
+    if (has_queue_failed)
+        dcmi_lane_drop_queue(lane, &traffic->ring);
+    dcmi_ring_give(lane);
+}
+
+/* Between host and device: a detour, not worth a lane of its own. */
+static dcmem_result
+go_staged_at_home(passage *self)
+{
+    dcmi_lane *lane = dcmi_ring_take(&self->traffic->ring);
+    if (!lane)
+        return refuse(self, DCMEM_E_BUSY);
+    void *queue = queue_for(lane, self->traffic);
+    dcmem_result result = queue ? dcmi_lane_equip(lane, self->traffic->ring.root) : DCMEM_E_UNSUPPORTED;
+    dcmi_stage stage = {.lane = lane, .fill_queue = queue, .drain_queue = queue};
+    if (result)
+        result = refuse(self, result);
+    else
+        result = dcmi_stage_copy(&stage, &self->to, &self->from, self->bytes, self->errand);
+    give_lane(lane, self->traffic, stage.has_queue_failed);
+    return result;
+}
+
+/* Through a lane of the target's manager; for what is small, or where no lane is to be had, through a block of it. */
+static dcmem_result
+go_staged_across(passage *self)
+{
+    dcmi_lane own = {0}, *to_lane = NULL, *from_lane = NULL;
+    dcmi_pool *root = dcmi_pool_root(self->to.pool);
+    bool is_large = self->bytes >= DCMI_ROUTE_LEAST_MAP;
+    dcmi_traffic *to_traffic = is_large ? self->traffic : NULL;
+    dcmi_traffic *from_traffic = is_large ? dcmi_traffic_of(self->from.pool) : NULL;
+    if (to_traffic)
+        to_lane = dcmi_ring_take(&to_traffic->ring);
+    if (from_traffic)
+        from_lane = dcmi_ring_take(&from_traffic->ring);
+
+    dcmem_result result = DCMEM_OK;
+    dcmi_stage stage = {.lane = to_lane};
+    if (!to_lane || dcmi_lane_equip(to_lane, root)) {
+        stage.lane = &own;
+        result = dcmi_lane_make(&own, root, self->bytes);
+    }
+    if (!result) {
+        stage.fill_queue = queue_for(from_lane, from_traffic);
+        stage.drain_queue = queue_for(to_lane, to_traffic);
+        result = dcmi_stage_copy(&stage, &self->to, &self->from, self->bytes, self->errand);
+    }
+    (void)dcmi_lane_strip(&own);
+    give_lane(from_lane, from_traffic, stage.has_queue_failed);
+    give_lane(to_lane, to_traffic, stage.has_queue_failed);
+    return result;
+}
+
+/* ---- Choosing ---- */
+
+static dcmem_result
+go(passage *self, dcmi_route route)
+{
+    switch (route) {
+    case DCMI_ROUTE_queued:
+        return go_queued(self);
+    case DCMI_ROUTE_peer:
+        return go_peer(self);
+    case DCMI_ROUTE_staged:
+        return self->pool ? go_staged_at_home(self) : go_staged_across(self);
+    default:
+        return go_by_host(self, route);
+    }
+}
+
+static void
+count_route(const passage *self, dcmi_route route)
+{
+    static const enum dcmi_counter counters[DCMI_ROUTE_COUNT] = {
+        [DCMI_ROUTE_queued] = DCMI_COUNTER_copies_queued, [DCMI_ROUTE_peer] = DCMI_COUNTER_copies_by_peer,
+        [DCMI_ROUTE_mapped] = DCMI_COUNTER_copies_mapped, [DCMI_ROUTE_streamed] = DCMI_COUNTER_copies_mapped,
+        [DCMI_ROUTE_wide] = DCMI_COUNTER_copies_wide,     [DCMI_ROUTE_staged] = DCMI_COUNTER_copies_staged,
+    };
+    if (route != DCMI_ROUTE_driver)
+        dcmi_pool_add(self->pool ? self->pool : self->to.pool, counters[route], 1);
+}
+
+static bool
+may_see(const dcmi_site *site, uint64_t bytes, const dcmi_traffic *traffic)
+{
+    return !(atomic_load_explicit(&traffic->unseen, memory_order_relaxed) & DCMEM_KIND_BIT(site->place.extent.kind)) &&
+           dcmi_sight_can(site, bytes);
+}
+
+/* Whether an end is memory that the device's own engines reach at their full speed. */
+static bool
+is_page_locked(const dcmi_site *site, const dcmi_device *device)
+{
+    return dcmi_site_device(site) == device && dcmi_pool_kind(site->pool) == DCMEM_KIND_PINNED;
+}
+
+static dcmi_route_facts
+facts_of(const passage *self)
+{
+    const dcmi_site *to = &self->to, *from = &self->from;
+    const dcmi_device *to_device = dcmi_site_device(to), *from_device = dcmi_site_device(from);
+    const dcmi_device *driver = self->pool ? dcmi_pool_device(self->pool) : to_device;
+    dcmi_route_facts facts = {
+        .bytes = self->bytes,
+        .is_one_device = to_device == from_device,
+        .to_touch = to->place.host,
+        .from_touch = from->place.host,
+        .is_host_s = dcmi_device_has(driver, DCMEM_CAP_UNIFIED),
+        .is_lent = (to_device && to_device->is_lent) || (from_device && from_device->is_lent),
+        .is_peer = self->peer && atomic_load(&self->peer->state) == DCMI_PEER_CAN,
+    };
+    if (!self->traffic)
+        return facts;
+    facts.to_map = !facts.to_touch && may_see(to, self->bytes, self->traffic);
+    facts.from_map = !facts.from_touch && may_see(from, self->bytes, self->traffic);
+    facts.has_queues = dcmi_device_has(driver, DCMEM_CAP_ASYNC) && !atomic_load(&self->traffic->ring.has_no_queues);
+    facts.is_far = !driver->info.is_unified && !is_page_locked(to, driver) && !is_page_locked(from, driver);
+    facts.has_threads = dcmi_team_size() > 1;
+    return facts;
+}
+
+/* Those of copies by a driver that reaches both ends. */
+static dcmi_costs *
+costs_at_home(dcmi_traffic *traffic, const dcmi_site *to, const dcmi_site *from, const dcmi_pool *pool)
+{
+    bool is_in = !to->place.host;
+    if (to->place.host && from->place.host)
+        return &traffic->within;
+    return &traffic->ends[is_in][is_page_locked(is_in ? from : to, dcmi_pool_device(pool))];
+}
+
+static void
+find_costs(passage *self)
+{
+    if (!self->traffic)
+        return;
+    if (self->pool) {
+        self->costs = costs_at_home(self->traffic, &self->to, &self->from, self->pool);
+        return;
+    }
+    self->peer = dcmi_traffic_peer(self->traffic, self->from.pool);
+    self->costs = &self->peer->costs;
+}
+
+static dcmi_choice
+choose(const passage *self, uint64_t whole)
+{
+    dcmi_route only = atomic_load_explicit(&dcmi_route_only, memory_order_relaxed);
+    dcmi_route plainest = (dcmi_route)__builtin_ctz(self->possible);
+    if (only != DCMI_ROUTE_COUNT)
+        return (dcmi_choice){self->possible & DCMI_ROUTE_BIT(only) ? only : plainest, false};
+    if (!self->costs || self->bytes < DCMI_ROUTE_LEAST)
+        return (dcmi_choice){plainest, false};
+    return dcmi_cost_choose(self->costs, whole, self->possible);
+}
+
+/* How much of what is left a trial should move. */
+static uint64_t
+trial_bytes(uint64_t whole, uint64_t left)
+{
+    return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 8, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
+}
+
+/* A part of a copy by a route; is_refused: the route is not there, and nothing is known of it afterwards. */
+static dcmem_result
+try_route(passage *part, dcmi_route route)
+{
+    if (route == DCMI_ROUTE_driver)
+        return go_driver(part);
+    dcmem_detail before = dcmi_detail_save();
+    dcmem_result result = go(part, route);
+    part->is_refused = part->is_refused && (part->possible & (part->possible - 1));
+    if (!part->is_refused)
+        return result;
+    dcmi_detail_restore(&before);
+    return DCMEM_OK;
+}
+
+/* The next part of a copy by the route that seems best for it; how many bytes it was, 0: the route is not there. */
+static dcmem_result
+go_on(uint64_t *out, passage *all, uint64_t done)
+{
+    passage part = *all;
+    part.to = dcmi_site_at(&all->to, done);
+    part.from = dcmi_site_at(&all->from, done);
+    part.bytes = all->bytes - done;
+    dcmi_choice choice = choose(&part, all->bytes);
+    if (choice.is_trial)
+        part.bytes = trial_bytes(all->bytes, part.bytes);
+
+    uint64_t begun = choice.is_trial ? dcmi_os_now_ns() : 0;
+    dcmem_result result = try_route(&part, choice.route);
+    if (result)
+        return result;
+    if (part.is_refused) {
+        all->possible &= ~DCMI_ROUTE_BIT(choice.route);
+        *out = 0;
+        return DCMEM_OK;
+    }
+    if (choice.is_trial)
+        dcmi_cost_learn(all->costs, all->bytes, choice.route, part.bytes, dcmi_os_now_ns() - begun);
+    count_route(all, choice.route);
+    *out = part.bytes;
+    return DCMEM_OK;
+}
+
+/* Each device that takes part counts a copy of its own. */
+static void
+count_copy(const passage *self, uint64_t ns)
+{
+    const dcmi_site between = {.is_host = true};
+    dcmi_pool *pool = self->pool ? self->pool : self->to.pool;
+    dcmi_pool_record(pool, DCMI_HISTOGRAM_copy_latency, ns);
+    dcmi_carry_count(pool, &self->to, self->pool ? &self->from : &between, 1, self->bytes);
+    if (self->pool)
+        return;
+    dcmi_pool_record(self->from.pool, DCMI_HISTOGRAM_copy_latency, ns);
+    dcmi_carry_count(self->from.pool, &between, &self->from, 1, self->bytes);
+}
+
+static dcmem_result
+copy_chosen(passage *self)
+{
+    self->traffic = dcmi_traffic_of(self->pool ? self->pool : self->to.pool);
+    find_costs(self);
+    dcmi_route_facts facts = facts_of(self);
+    self->possible = dcmi_route_possible(&facts);
+
+    uint64_t begun = dcmi_os_now_ns();
+    for (uint64_t done = 0, part; done < self->bytes; done += part) {
+        dcmem_result result = go_on(&part, self, done);
+        if (result) {
+            dcmi_pool_add(self->pool ? self->pool : self->to.pool, DCMI_COUNTER_copy_errors, 1);
+            return result;
+        }
+    }
+    count_copy(self, dcmi_os_now_ns() - begun);
+    return DCMEM_OK;
+}
+
+/* Both ends are one memory, which two managers know. */
+static dcmem_result
+copy_nothing(const dcmi_site *to, uint64_t bytes, const dcmi_errand *errand)
+{
+    dcmi_pool_add(to->pool, DCMI_COUNTER_copies_avoided, 1);
+    dcmi_pool_add(to->pool, DCMI_COUNTER_copies_avoided_bytes, bytes);
+    return arrived(errand, bytes);
+}
+
+/* Whether there is more to ask than what the driver does by itself, and the answer is not known from just before. */
+static bool
+has_choice(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes)
+{
+    if (bytes < DCMI_ROUTE_LEAST || (!to->place.host && !from->place.host) ||
+        dcmi_device_has(dcmi_pool_device(pool), DCMEM_CAP_UNIFIED))
+        return false;
+    dcmi_traffic *traffic = dcmi_pool_traffic(pool);
+    if (!traffic || atomic_load_explicit(&dcmi_route_only, memory_order_relaxed) != DCMI_ROUTE_COUNT)
+        return true;
+    return !dcmi_cost_skip(costs_at_home(traffic, to, from, pool), bytes);
+}
+
 dcmem_result
 dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
-    switch (dcmi_route_choose(device_of(to), to->place.host, device_of(from), from->place.host)) {
-    case DCMI_ROUTE_TO:
-        return copy_whole(to->pool, to, from, bytes, errand);
-    case DCMI_ROUTE_FROM:
-        return copy_whole(from->pool, to, from, bytes, errand);
-    default:
-        return copy_staged(to, from, bytes, errand);
-    }
+    const void *to_host = to->place.host, *from_host = from->place.host;
+    dcmi_driver driver = dcmi_route_driver(dcmi_site_device(to), to_host, dcmi_site_device(from), from_host);
+    dcmi_pool *pool = driver == DCMI_DRIVER_OF_TO ? to->pool : driver == DCMI_DRIVER_OF_FROM ? from->pool : NULL;
+    if (to_host && to_host == from_host && to->pool)
+        return copy_nothing(to, bytes, errand);
+    if (pool && !has_choice(pool, to, from, bytes))
+        return copy_plainly(pool, to, from, bytes, errand);
+    passage self = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool};
+    return copy_chosen(&self);
 }
 
 /* ---- Fills ---- */

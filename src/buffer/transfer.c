@@ -2,6 +2,7 @@
 #include "buffer/transfer.h"
 
 #include "base/size.h"
+#include "buffer/bundle.h"
 #include "buffer/gate.h"
 
 static dcmem_side
@@ -133,7 +134,7 @@ source_find(dcmi_site *out, uint64_t *out_bytes, source *it, uint64_t offset)
 /* ---- Moving ---- */
 
 static dcmem_result
-carry_row(const dcmi_site *to, source *from, uint64_t offset, uint64_t bytes, dcmi_errand *errand)
+carry_row(dcmi_bundle *bundle, const dcmi_site *to, source *from, uint64_t offset, uint64_t bytes)
 {
     uint64_t piece;
     dcmem_result result = DCMEM_OK;
@@ -142,7 +143,7 @@ carry_row(const dcmi_site *to, source *from, uint64_t offset, uint64_t bytes, dc
         result = source_find(&site, &piece, from, offset + done);
         piece = dcmi_min(piece, bytes - done);
         if (!result)
-            result = dcmi_carry(&at, &site, piece, errand);
+            result = dcmi_bundle_add(bundle, &at, &site, piece);
     }
     return result;
 }
@@ -155,15 +156,15 @@ carry_rows(const dcmi_site *to, const dcmi_rows *to_rows, source *from, dcmi_err
     dcmem_result result = errand->watch ? errand->watch->step(errand->watch, 0) : DCMEM_OK;
     if (result)
         return result;
-    if (dcmi_rows_count(to_rows) == 1)
-        return carry_row(to, from, 0, to_rows->row_bytes, errand);
+    dcmi_bundle bundle;
     dcmi_rows there = *to_rows, here = from->of->rows;
     dcmi_rows_join_both(&there, &here);
+    dcmi_bundle_begin(&bundle, errand);
     for (uint64_t i = 0; i < dcmi_rows_count(&there) && !result; i++) {
         dcmi_site at = dcmi_site_at(to, dcmi_rows_at(&there, i) - there.begin);
-        result = carry_row(&at, from, dcmi_rows_at(&here, i) - here.begin, here.row_bytes, errand);
+        result = carry_row(&bundle, &at, from, dcmi_rows_at(&here, i) - here.begin, here.row_bytes);
     }
-    return result;
+    return result ? result : dcmi_bundle_end(&bundle);
 }
 
 /* Bytes that are in the host's memory go to the host's side, if there is one; others stay with the devices. */

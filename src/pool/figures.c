@@ -430,6 +430,7 @@ dcmi_pool_snapshot(dcmem_stats *out, dcmi_pool *root)
     out->imported_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_IMPORTED]);
     out->host_side_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_HOST_SIDE]);
     out->pending_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_PENDING]);
+    out->staging_bytes = (uint64_t)atomic_load(&root->gauges[DCMI_GAUGE_STAGING]);
     out->maintenance_age = out->maintenance_rounds;
     dcmi_stats_derive(out);
 }

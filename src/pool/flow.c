@@ -211,6 +211,7 @@ reclaim_all(dcmi_pool *root)
 uint64_t
 dcmi_pool_trim(dcmi_pool *root, uint64_t keep_bytes, dcmem_result *failed)
 {
+    (void)dcmi_pool_call_spare(root, false);
     reclaim_all(root);
     return shrink_pools(root, dcmi_less(free_pages_bytes(root), keep_bytes), failed);
 }
@@ -221,6 +222,7 @@ dcmi_pool_trim_step(dcmi_pool *root, uint64_t bytes, dcmem_result *failed)
     uint64_t gone = shrink_pools(root, bytes, failed);
     if (gone > 0)
         return gone;
+    (void)dcmi_pool_call_spare(root, false);
     reclaim_all(root);
     return shrink_pools(root, bytes, failed);
 }

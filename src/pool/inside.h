@@ -78,8 +78,9 @@ struct dcmi_pool {
     struct dcmi_pool *root;
     _Atomic(struct dcmi_pool *) of_kind[DCMEM_KIND_COUNT]; /* of the root only */
     dcmi_device *device;
-    dcmi_budget *budget;      /* the root's */
-    struct dcmi_guard *guard; /* of the root only; NULL: blocks are not guarded */
+    dcmi_budget *budget;                    /* the root's */
+    struct dcmi_guard *guard;               /* of the root only; NULL: blocks are not guarded */
+    _Atomic(struct dcmi_traffic *) traffic; /* the same; NULL: no copy had a choice yet */
     dcmi_class_table table;
     dcmi_map map;
     dcmi_depot depot;
@@ -177,6 +178,9 @@ dcmi_pool_region_of(dcmi_pool *pool, uint32_t owner)
 
 /* Has pending blocks brought back, if there are any; how many. */
 uint64_t dcmi_pool_call_pending(dcmi_pool *pool, bool may_wait);
+
+/* Has spare blocks of the layer above brought back; how many bytes. */
+uint64_t dcmi_pool_call_spare(dcmi_pool *root, bool is_end);
 
 dcmi_shard *dcmi_pool_shard(const dcmi_pool *pool);
 bool dcmi_pool_is_tight(const dcmi_pool *pool);

@@ -35,6 +35,21 @@ dcmi_pool_call_pending(dcmi_pool *pool, bool may_wait)
     return sink ? sink(root, may_wait) : 0;
 }
 
+static _Atomic(dcmi_pool_spare_sink) spare_sink;
+
+void
+dcmi_pool_set_spare_sink(dcmi_pool_spare_sink sink)
+{
+    atomic_store(&spare_sink, sink);
+}
+
+uint64_t
+dcmi_pool_call_spare(dcmi_pool *root, bool is_end)
+{
+    dcmi_pool_spare_sink sink = atomic_load(&spare_sink);
+    return sink ? sink(root, is_end) : 0;
+}
+
 static uint64_t
 tell_end(dcmi_pool *root, bool is_dry)
 {
@@ -257,6 +272,7 @@ count_live(uint64_t *out_bytes, uint64_t *out_blocks, dcmi_pool *root)
 dcmem_result
 dcmi_pool_destroy(uint64_t *out_live_bytes, uint64_t *out_live_blocks, dcmi_pool *root)
 {
+    (void)dcmi_pool_call_spare(root, true);
     count_live(out_live_bytes, out_live_blocks, root);
     tell_end(root, false);
     dcmi_gate_set(root, NULL, NULL);
@@ -315,6 +331,7 @@ dcmi_pool_reset(dcmi_pool *root)
     if (open > 0)
         return dcmi_fail(DCMEM_E_BUSY, "%llu buffers have an access open; end those first", (unsigned long long)open);
     tell_end(root, false);
+    (void)dcmi_pool_call_spare(root, false);
 
     dcmem_result failed = DCMEM_OK;
     for (unsigned kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
@@ -364,6 +381,19 @@ void
 dcmi_pool_set_guard(dcmi_pool *root, struct dcmi_guard *guard)
 {
     root->guard = guard;
+}
+
+struct dcmi_traffic *
+dcmi_pool_traffic(const dcmi_pool *pool)
+{
+    return atomic_load_explicit(&pool->root->traffic, memory_order_acquire);
+}
+
+bool
+dcmi_pool_set_traffic(dcmi_pool *root, struct dcmi_traffic *traffic)
+{
+    struct dcmi_traffic *none = NULL;
+    return atomic_compare_exchange_strong(&root->traffic, &none, traffic);
 }
 
 dcmi_pool *

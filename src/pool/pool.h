@@ -75,8 +75,14 @@ dcmem_native dcmi_place_native(const dcmi_device *device, const dcmi_place *plac
 void dcmi_pool_add(dcmi_pool *pool, enum dcmi_counter counter, uint64_t n);
 void dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value);
 
-/* Adjusts imported_bytes, host_side_bytes or pending_bytes. */
-typedef enum dcmi_gauge { DCMI_GAUGE_IMPORTED, DCMI_GAUGE_HOST_SIDE, DCMI_GAUGE_PENDING, DCMI_GAUGE_COUNT } dcmi_gauge;
+/* Adjusts imported_bytes, host_side_bytes, pending_bytes or staging_bytes. */
+typedef enum dcmi_gauge {
+    DCMI_GAUGE_IMPORTED,
+    DCMI_GAUGE_HOST_SIDE,
+    DCMI_GAUGE_PENDING,
+    DCMI_GAUGE_STAGING,
+    DCMI_GAUGE_COUNT
+} dcmi_gauge;
 void dcmi_pool_adjust(dcmi_pool *pool, dcmi_gauge gauge, int64_t delta);
 
 /* Live bytes of a tag; `count` is +1, -1 or 0 allocations. */
@@ -106,5 +112,15 @@ void dcmi_pool_set_end_sink(dcmi_pool_end_sink sink);
  * done, before a request fails all, which takes as long as the work. Returns how many blocks came back. */
 typedef uint64_t (*dcmi_pool_pending_sink)(dcmi_pool *root, bool may_wait);
 void dcmi_pool_set_pending_sink(dcmi_pool_pending_sink sink);
+
+/* A layer above that keeps blocks for its own work is asked for those that it does not use now: before free memory goes
+ * back to the driver, which is also done before a request fails; is_end: for all that it has, as the pool ends. Returns
+ * how many bytes came back. */
+typedef uint64_t (*dcmi_pool_spare_sink)(dcmi_pool *root, bool is_end);
+void dcmi_pool_set_spare_sink(dcmi_pool_spare_sink sink);
+
+/* What the layer above knows of a manager's copies (buffer/traffic.h), or NULL. Set once: false, somebody else has. */
+struct dcmi_traffic *dcmi_pool_traffic(const dcmi_pool *pool);
+bool dcmi_pool_set_traffic(dcmi_pool *root, struct dcmi_traffic *traffic);
 
 #endif

@@ -2,7 +2,7 @@
  * chosen by what was measured. */
 #include "drivers/cpu/move.h"
 
-#include "drivers/cpu/stream.h"
+#include "base/stream.h"
 #include "drivers/cpu/tuning.h"
 #include "test.h"
 

@@ -2,7 +2,7 @@
 #include "drivers/cpu/move.h"
 
 #include "base/size.h"
-#include "drivers/cpu/stream.h"
+#include "base/stream.h"
 #include "drivers/cpu/tuning.h"
 
 #include <string.h>
@@ -25,17 +25,6 @@ static void
 copy_cached(char *to, const void *from, size_t bytes)
 {
     memcpy(to, from, bytes);
-}
-
-static void
-copy_streamed(char *to, const void *from, size_t bytes)
-{
-    const char *source = from;
-    size_t head = bytes_to_line(to, bytes);
-    size_t body = dcmi_round_down(bytes - head, DCMI_LINE);
-    memcpy(to, source, head);
-    dcmi_stream_best()->copy(to + head, source + head, body);
-    memcpy(to + head + body, source + head + body, bytes - head - body);
 }
 
 /* Fills less than a line. */
@@ -67,7 +56,7 @@ fill_streamed(char *to, const void *pattern, size_t bytes)
     fill_with(to, pattern, bytes, dcmi_stream_best()->fill);
 }
 
-static dcmi_tuning copies = {.cached = copy_cached, .streamed = copy_streamed};
+static dcmi_tuning copies = {.cached = copy_cached, .streamed = dcmi_stream_move};
 static dcmi_tuning fills = {.cached = fill_cached, .streamed = fill_streamed};
 
 void

@@ -1,7 +1,7 @@
 /* stream.h: copies and fills whose stores go round the caches: in the vector widths of x86-64, and one for everywhere
  * else, whose stores are ordinary. */
-#ifndef DCMI_CPU_STREAM_H
-#define DCMI_CPU_STREAM_H
+#ifndef DCMI_STREAM_H
+#define DCMI_STREAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,5 +28,8 @@ const dcmi_stream *dcmi_stream_first(const dcmi_stream *list);
 
 /* The widest that this machine supports. */
 const dcmi_stream *dcmi_stream_best(void);
+
+/* A copy of any size from anywhere to anywhere, its whole lines round the caches. */
+void dcmi_stream_move(char *to, const void *from, size_t bytes);
 
 #endif

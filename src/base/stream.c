@@ -1,7 +1,9 @@
 /* stream.c: non-temporal stores.
  *
  * A loop moves one line a turn: what lies beyond the caches limits it, not the turns. */
-#include "drivers/cpu/stream.h"
+#include "base/stream.h"
+
+#include "base/size.h"
 
 #include <string.h>
 
@@ -97,4 +99,15 @@ const dcmi_stream *
 dcmi_stream_best(void)
 {
     return dcmi_stream_first(streams);
+}
+
+void
+dcmi_stream_move(char *to, const void *from, size_t bytes)
+{
+    const char *source = from;
+    size_t head = dcmi_min(bytes, -(uintptr_t)to & (DCMI_LINE - 1));
+    size_t body = dcmi_round_down(bytes - head, DCMI_LINE);
+    memcpy(to, source, head);
+    dcmi_stream_best()->copy(to + head, source + head, body);
+    memcpy(to + head + body, source + head + body, bytes - head - body);
 }
