@@ -80,6 +80,34 @@ has_sparse(const dcmi_vk_card *card)
     return card->sparse_family != DCMI_VK_NO_FAMILY;
 }
 
+/* What is asked of a device, as far as the card has it. */
+typedef struct features {
+    VkPhysicalDeviceBufferDeviceAddressFeatures address;
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline;
+    VkPhysicalDeviceFeatures2 sparse;
+} features;
+
+/* The first of the chain, or NULL. */
+static const void *
+chain_features(features *out, const dcmi_vk_card *card)
+{
+    out->address = (VkPhysicalDeviceBufferDeviceAddressFeatures){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
+        .bufferDeviceAddress = VK_TRUE,
+    };
+    out->timeline = (VkPhysicalDeviceTimelineSemaphoreFeatures){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .pNext = card->has_addresses ? &out->address : NULL,
+        .timelineSemaphore = VK_TRUE,
+    };
+    out->sparse = (VkPhysicalDeviceFeatures2){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = card->has_timelines ? &out->timeline : out->timeline.pNext,
+        .features = {.sparseBinding = VK_TRUE, .sparseResidencyBuffer = VK_TRUE, .sparseResidencyAliased = VK_TRUE},
+    };
+    return has_sparse(card) ? &out->sparse : out->sparse.pNext;
+}
+
 static dcmem_result
 create_device(dcmi_vk_device *device)
 {
@@ -91,20 +119,7 @@ create_device(dcmi_vk_device *device)
     };
     dcmi_vk_card *card = device->card;
     uint32_t count = name_extensions(extensions, card);
-    VkPhysicalDeviceBufferDeviceAddressFeatures address = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
-        .bufferDeviceAddress = VK_TRUE,
-    };
-    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
-        .pNext = card->has_addresses ? &address : NULL,
-        .timelineSemaphore = VK_TRUE,
-    };
-    VkPhysicalDeviceFeatures2 sparse = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-        .pNext = card->has_timelines ? &timeline : timeline.pNext,
-        .features = {.sparseBinding = VK_TRUE, .sparseResidencyBuffer = VK_TRUE, .sparseResidencyAliased = VK_TRUE},
-    };
+    features wanted;
     for (uint32_t i = 0; i < card->queue_count; i++)
         priorities[i] = 1;
     const VkDeviceQueueCreateInfo queues[] = {
@@ -123,7 +138,7 @@ create_device(dcmi_vk_device *device)
     };
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = has_sparse(card) ? &sparse : sparse.pNext,
+        .pNext = chain_features(&wanted, card),
         .queueCreateInfoCount = has_sparse(card) && card->sparse_family != card->family ? 2 : 1,
         .pQueueCreateInfos = queues,
         .enabledExtensionCount = count,
