@@ -1,4 +1,4 @@
-/* batch.c: many transfers in one call: all looked at first, then moved in order, those that adjoin as one. */
+/* many.c: many transfers in one call: all looked at first, then moved in order, those that adjoin as one. */
 #include "base/size.h"
 #include "buffer/gate.h"
 #include "buffer/onlooker.h"
