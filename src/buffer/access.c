@@ -230,10 +230,15 @@ apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
 {
     dcmi_operation operation = (dcmi_operation)open->operation;
     dcmi_state after[DCMI_STATE_COUNT];
+    bool is_aborted = closing == DCMI_CLOSE_ABORT;
     if (!dcmi_operation_writes(operation) || closing == DCMI_CLOSE_UNUSED)
         return;
+    /* Mostly all bytes are in one state, which they keep: one question instead of the table. */
+    if (slot->state != DCMI_STATE_RANGES &&
+        dcmi_coherence_end(operation, open->own, (dcmi_state)slot->state, is_aborted) == (dcmi_state)slot->state)
+        return;
     for (int state = 0; state < DCMI_STATE_COUNT; state++)
-        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
+        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, is_aborted);
     dcmi_contents_map(slot, open->begin, open->end, after);
 }
 
@@ -393,28 +398,27 @@ ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
     return mixed << TICKET_INDEX_BITS | (index + 1);
 }
 
-static void
-enter(attempt *try)
+/* There is a spare entry. */
+static dcmi_open *
+enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end, dcmem_side side, unsigned own)
 {
-    dcmi_slot *slot = try->locked.slot;
+    dcmi_slot *slot = locked->slot;
     dcmi_more *more = dcmi_slot_more(slot);
     uint32_t index = more->open_spare - 1;
     dcmi_open *open = &more->opens[index];
     more->open_spare = (uint32_t)open->begin;
     *open = (dcmi_open){
         .ticket = ticket_make(slot, ++more->tickets, index),
-        .begin = try->begin,
-        .end = try->end,
-        .operation = (uint8_t)try->wish->operation,
-        .side = (uint8_t)try->side,
-        .own = (uint8_t)try->own,
-        .is_by_hand = try->wish->is_by_hand,
-        .use.queue = try->wish->queue,
+        .begin = begin,
+        .end = end,
+        .operation = (uint8_t)operation,
+        .side = (uint8_t)side,
+        .own = (uint8_t)own,
     };
-    ++*count_of(more, try->wish->operation);
+    ++*count_of(more, operation);
     more->parts += is_part(slot, open);
-    try->locked.word += DCMI_WORD_USE;
-    try->open = open;
+    locked->word += DCMI_WORD_USE;
+    return open;
 }
 
 static dcmi_open *
@@ -552,10 +556,11 @@ static void
 apply_during(const attempt *try)
 {
     dcmi_state after[DCMI_STATE_COUNT];
+    if (!try->copy_bytes)
+        return;
     for (int state = 0; state < DCMI_STATE_COUNT; state++)
         after[state] = dcmi_coherence_begin(try->wish->operation, try->own, (dcmi_state)state).during;
-    if (try->copy_bytes)
-        dcmi_contents_map(try->locked.slot, try->begin, try->end, after);
+    dcmi_contents_map(try->locked.slot, try->begin, try->end, after);
 }
 
 /* ---- Opening ---- */
@@ -565,7 +570,8 @@ static dcmem_result
 find_site(attempt *try)
 {
     bool is_elsewhere = try->wish->is_by_hand || try->wish->operation == DCMI_LOOK;
-    return dcmi_side_site(&try->site, try->locked.slot, is_elsewhere ? DCMEM_SIDE_DEVICE : try->side, try->begin);
+    dcmem_side side = is_elsewhere ? DCMEM_SIDE_DEVICE : try->side;
+    return dcmi_side_site_in(&try->site, try->locked.slot, try->pool, side, try->begin);
 }
 
 /* The access enters the list, and leaves it again when the driver fails. */
@@ -575,7 +581,10 @@ settle(attempt *try)
     dcmem_result result = find_site(try);
     if (result)
         return result;
-    enter(try);
+    const dcmi_wish *wish = try->wish;
+    try->open = enter(&try->locked, wish->operation, try->begin, try->end, try->side, try->own);
+    try->open->is_by_hand = wish->is_by_hand;
+    try->open->use.queue = wish->queue;
     if (needs_driver(try))
         result = bring(try);
     if (result) {
@@ -584,29 +593,28 @@ settle(attempt *try)
     }
     apply_during(try);
     if (try->avoided_bytes && !try->wish->is_by_hand) {
-        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided, 1);
-        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided_bytes, try->avoided_bytes);
+        DCMI_POOL_COUNT(try->pool, copies_avoided, 1);
+        DCMI_POOL_COUNT(try->pool, copies_avoided_bytes, try->avoided_bytes);
     }
     return DCMEM_OK;
 }
 
-static dcmi_grant
-grant_of(const attempt *try)
+static void
+grant(dcmi_grant *out, const attempt *try)
 {
     const dcmi_slot *slot = try->locked.slot;
-    dcmi_grant grant = {
-        .buffer = try->wish->view.buffer,
-        .ticket = try->open->ticket,
-        .begin = try->begin,
-        .bytes = try->end - try->begin,
-        .side = try->side,
-        .tag = slot->tag,
-        .pool = try->pool,
-        .site = try->site,
-    };
+    out->buffer = try->wish->view.buffer;
+    out->ticket = try->open->ticket;
+    out->begin = try->begin;
+    out->bytes = try->end - try->begin;
+    out->side = try->side;
+    out->is_one = slot->face != DCMI_FACE_SPLIT;
+    out->tag = slot->tag;
+    out->pool = try->pool;
+    out->site = try->site;
+    out->host = NULL;
     if (try->side == DCMEM_SIDE_HOST)
-        grant.host = try->open->mapped ? try->open->mapped : try->site.place.host;
-    return grant;
+        out->host = try->open->mapped ? try->open->mapped : try->site.place.host;
 }
 
 typedef struct patience {
@@ -674,18 +682,19 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
 dcmem_result
 dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish)
 {
-    attempt try = {.wish = wish};
+    attempt try; /* what a look at the slot finds, anew each time */
     supplies supply = {0};
     patience wait = {.timeout_ns = wish->timeout_ns};
     dcmem_result result;
     bool is_locked;
+    try.wish = wish;
     do
         is_locked = try_open(&result, &try, &supply, &wait);
     while (!is_locked && !result);
 
     if (is_locked) {
         if (!result)
-            *out = grant_of(&try);
+            grant(out, &try);
         dcmi_slot_unlock(&try.locked, true);
     }
     supplies_fini(&supply);

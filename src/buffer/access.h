@@ -26,6 +26,7 @@ typedef struct dcmi_grant {
     uint64_t begin; /* of the range */
     uint64_t bytes;
     dcmem_side side;
+    bool is_one; /* the two sides are one memory: all bytes are at the site */
     dcmem_tag tag;
     dcmi_pool *pool; /* of the device's side */
     dcmi_site site;  /* its first byte */

@@ -28,6 +28,14 @@ dcmi_route dcmi_route_choose(const dcmi_device *to, const void *to_host, const d
 dcmi_site dcmi_site_host(const void *host);
 
 /* The site `bytes` further on. */
+static inline void
+dcmi_site_move(dcmi_site *site, uint64_t bytes)
+{
+    site->place.offset += bytes;
+    if (site->place.host)
+        site->place.host = (char *)site->place.host + bytes;
+}
+
 dcmi_site dcmi_site_at(const dcmi_site *site, uint64_t bytes);
 
 /* Who looks on while bytes move. `step` is called between pieces with how many have arrived since it was called last,

@@ -28,10 +28,10 @@ close_written(const dcmi_grant *grant, dcmem_result result, bool has_begun)
 static dcmem_result
 close_read(const dcmi_grant *grant, dcmem_result result)
 {
-    dcmem_detail cause = dcmi_detail_save();
-    dcmem_result closed = dcmi_access_close(grant->buffer, grant->ticket, DCMI_CLOSE_END);
     if (!result)
-        return closed;
+        return dcmi_access_close(grant->buffer, grant->ticket, DCMI_CLOSE_END);
+    dcmem_detail cause = dcmi_detail_save();
+    (void)dcmi_access_close(grant->buffer, grant->ticket, DCMI_CLOSE_END);
     dcmi_detail_restore(&cause);
     return result;
 }
@@ -42,6 +42,8 @@ carry_out(const dcmi_site *to, const dcmi_grant *from, dcmem_side preferred, dcm
 {
     uint64_t piece;
     dcmem_result result = DCMEM_OK;
+    if (from->is_one)
+        return dcmi_carry(to, &from->site, from->bytes, errand);
     for (uint64_t offset = 0; offset < from->bytes && !result; offset += piece) {
         dcmi_site site, at = dcmi_site_at(to, offset);
         result = dcmi_access_look(&site, &piece, from, offset, preferred);
