@@ -617,6 +617,14 @@ grant(dcmi_grant *out, const attempt *try)
         out->host = try->open->mapped ? try->open->mapped : try->site.place.host;
 }
 
+uint64_t
+dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end)
+{
+    CHECK(locked->slot->face == DCMI_FACE_SHARED && locked->slot->state != DCMI_STATE_RANGES);
+    dcmi_slot_ready_more(locked->slot);
+    return enter(locked, operation, begin, end, DCMEM_SIDE_DEVICE, UNIFIED_SIDES)->ticket;
+}
+
 typedef struct patience {
     uint64_t timeout_ns;
     uint64_t until_ns;
@@ -797,6 +805,18 @@ dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing clos
     dcmi_slot_unlock(&locked, true);
     dcmi_shadow_give(&shadow, scrubs);
     return DCMEM_OK;
+}
+
+void
+dcmi_access_leave(const dcmem_buffer *buffer, uint64_t ticket)
+{
+    dcmi_locked locked;
+    if (dcmi_slot_lock(&locked, buffer))
+        return; /* COVER: its manager ends meanwhile, which its header forbids */
+    dcmi_open *open = find_open(locked.slot, ticket);
+    apply_end(locked.slot, open, DCMI_CLOSE_END);
+    leave(&locked, open);
+    dcmi_slot_unlock(&locked, true);
 }
 
 dcmem_result

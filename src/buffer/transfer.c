@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "buffer/access.h"
 #include "buffer/gate.h"
+#include "buffer/touch.h"
 
 static dcmem_side
 other_side(dcmem_side side)
@@ -113,10 +114,13 @@ dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(from);
     dcmi_grant target;
-    dcmi_wish wish = {.view = to, .operation = DCMI_WRITE, .timeout_ns = timeout_ns, .is_near = true};
     dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_write, to);
-    if (!result)
-        result = dcmi_access_open(&target, &wish);
+    if (result)
+        return result;
+    if (dcmi_touch_write(to, from))
+        return DCMEM_OK;
+    dcmi_wish wish = {.view = to, .operation = DCMI_WRITE, .timeout_ns = timeout_ns, .is_near = true};
+    result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
     dcmi_errand errand = {.tag = target.tag};
@@ -130,10 +134,13 @@ dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(to);
     dcmi_grant source;
-    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK, .timeout_ns = timeout_ns};
     dcmem_result result = dcmi_gate_ask_view(DCMEM_GATE_read, from);
-    if (!result)
-        result = dcmi_access_open(&source, &look);
+    if (result)
+        return result;
+    if (dcmi_touch_read(to, from))
+        return DCMEM_OK;
+    dcmi_wish look = {.view = from, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_LOOK, .timeout_ns = timeout_ns};
+    result = dcmi_access_open(&source, &look);
     if (result)
         return result;
     dcmi_errand errand = {.tag = source.tag};
@@ -155,10 +162,13 @@ dcmem_buffer_fill(dcmem_view view, const void *pattern, uint32_t pattern_bytes)
         return dcmi_fail(DCMEM_E_MISALIGNED, "%llu bytes are no whole number of patterns of %u",
                          (unsigned long long)view.bytes, pattern_bytes);
     dcmi_grant target;
-    dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
     result = dcmi_gate_ask_view(DCMEM_GATE_fill, view);
-    if (!result)
-        result = dcmi_access_open(&target, &wish);
+    if (result)
+        return result;
+    if (pattern_bytes == 1 && dcmi_touch_fill(view, *(const uint8_t *)pattern))
+        return DCMEM_OK;
+    dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
+    result = dcmi_access_open(&target, &wish);
     if (result)
         return result;
     result = dcmi_carry_fill(&target.site, target.bytes, pattern, pattern_bytes, target.tag);

@@ -68,8 +68,8 @@ struct dcmi_pool;
  * is that of no manager. */
 #define DCMI_HANDLE_HIDDEN 0x9b05688c2b300000ull
 
-/* One in so many copies is timed, a prime, so that copies which repeat in a pattern all have their turn. Beside a large
- * one a pair of clock reads is nothing: from these bytes on all are. */
+/* One in so many small copies of the host's memory is timed, a prime, so that those which repeat in a pattern all have
+ * their turn. Beside a large one, or a driver's, two clock reads are nothing: they are always timed. */
 #define DCMI_COPY_TIMED_EVERY  61u
 #define DCMI_COPY_ALWAYS_TIMED (256u << 10)
 
@@ -165,7 +165,7 @@ dcmi_count_add(dcmi_count *count, uint64_t n)
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-/* The calling thread's cache where it works for the root pool with that handle, as it mostly does, or NULL: for counts. */
+/* The thread's cache where it works for the root pool of that handle, as it mostly does; else NULL. For counts. */
 static inline dcmi_cache *
 dcmi_cache_for(uint64_t handle)
 {
@@ -174,8 +174,8 @@ dcmi_cache_for(uint64_t handle)
     return DCMI_LIKELY(is_its) ? cache : NULL;
 }
 
-/* For how many copies one that begins now is timed; 0: it is not. The first of a thread stands for itself, so that never
- * more are timed than there were. */
+/* For how many copies one that begins now is timed; 0: it is not. The first of a thread stands for itself, so that
+ * never more are timed than there were. */
 static inline uint32_t
 dcmi_cache_copy_weight(dcmi_cache *cache)
 {

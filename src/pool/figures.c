@@ -33,7 +33,8 @@ uint32_t
 dcmi_pool_copy_weight(const dcmi_pool *pool, uint64_t bytes)
 {
     dcmi_cache *cache = dcmi_cache_for(pool->root->handle);
-    return bytes >= DCMI_COPY_ALWAYS_TIMED || !cache ? 1 : dcmi_cache_copy_weight(cache);
+    bool is_dear = bytes >= DCMI_COPY_ALWAYS_TIMED || !dcmi_device_is_host(pool->device);
+    return is_dear || !cache ? 1 : dcmi_cache_copy_weight(cache);
 }
 
 void
