@@ -95,6 +95,8 @@ const bench_case bench_cases[] = {
     TRANSFER_SIZES(COPY_OUT),
     TRANSFER_SIZES(FILL),
     {"queue-64KiB", QUEUED, "ns", BENCH_FIELD_QUEUES, &bench_queued, 64 * 1024, 1, false, 0},
+    {"access-pair", "open an access for update and end it", "ns", BENCH_FIELD_DCMEM, &bench_access, 4 * KIB, 1, false,
+     0},
     {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
 };

@@ -69,7 +69,7 @@ bool bench_case_is_meant(const bench_case *which, const char *word);
 
 extern const bench_pattern bench_fixed, bench_churn, bench_churns, bench_training, bench_queue, bench_contended,
     bench_resident_churn, bench_resident_training, bench_copy_in, bench_copy_out, bench_fill, bench_snapshot,
-    bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued;
+    bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued, bench_access;
 
 /* The names of a transfer's other ways; the first is the C library's. */
 extern const char *const bench_transfer_ways[];
