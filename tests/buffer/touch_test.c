@@ -5,7 +5,9 @@
 
 #include <dcmem/guard.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define SMALL  4096u        /* done with the slot locked */
 #define MIDDLE (64u << 10)  /* done through an entry in the list */
@@ -143,6 +145,47 @@ TEST(touch__of_a_pinned_buffer_leaves_its_pins)
     EXPECT_OK(dcmem_buffer_destroy(buffer));
     cpu_close(manager);
     free(memory);
+}
+
+/* Memory that nobody may read at first: who does is interrupted in the midst of his copy. */
+static struct interruption {
+    char *memory;
+    dcmem_buffer *buffer;
+    dcmem_result within, apart, end;
+} interrupted;
+
+static void
+interrupt(int signal)
+{
+    static char bytes[SMALL];
+    struct interruption *it = &interrupted;
+    (void)signal;
+    it->within = dcmem_buffer_copy_out(bytes, view_of(it->buffer, MIDDLE - 1, 1), 0);
+    it->apart = dcmem_buffer_copy_in(view_of(it->buffer, MIDDLE, SMALL), bytes, 0);
+    it->end = dcmem_buffer_destroy(it->buffer);
+    mprotect(it->memory, MIDDLE, PROT_READ | PROT_WRITE);
+}
+
+TEST(touch__of_more_than_a_few_KiB_keeps_nobody_from_other_bytes)
+{
+    struct sigaction old, action = {.sa_handler = interrupt};
+    struct interruption *it = &interrupted;
+    dcmem_manager *manager = cpu_open();
+    it->buffer = buffer_of(manager, MIDDLE + SMALL);
+    it->memory = mmap(NULL, MIDDLE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(it->memory != MAP_FAILED);
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(it->buffer), "\1", 1));
+    it->apart = DCMEM_E_CONTRACT; /* until asked */
+    EXPECT_EQ(sigaction(SIGSEGV, &action, &old), 0);
+    dcmem_result result = dcmem_buffer_copy_in(view_of(it->buffer, 0, MIDDLE), it->memory, 0);
+    EXPECT_EQ(sigaction(SIGSEGV, &old, NULL), 0);
+    EXPECT_OK(result);
+    EXPECT_RESULT(it->within, DCMEM_E_BUSY);
+    EXPECT_RESULT(it->apart, DCMEM_OK);
+    EXPECT_RESULT(it->end, DCMEM_E_BUSY);
+    EXPECT_OK(dcmem_buffer_destroy(it->buffer));
+    cpu_close(manager);
+    munmap(it->memory, MIDDLE);
 }
 
 /* ---- Figures ---- */
@@ -332,7 +375,8 @@ TEST(touch__reaches_guarded_and_imported_and_pinned_memory)
 typedef struct worker {
     dcmem_buffer *buffer;
     uint64_t offset, bytes;
-    unsigned number, rounds;
+    unsigned number;
+    uint64_t rounds;
     uint64_t busy, gone, copies;
     char wrong[100]; /* empty: nothing */
 } worker;
@@ -355,7 +399,7 @@ write_and_read(void *of)
     worker *it = of;
     unsigned char *bytes = malloc(it->bytes);
     dcmem_view view = view_of(it->buffer, it->offset, it->bytes);
-    for (unsigned round = 0; round < it->rounds && !it->wrong[0] && !it->gone; round++) {
+    for (uint64_t round = 0; round < it->rounds && !it->wrong[0] && !it->gone; round++) {
         memset(bytes, (int)(it->number * 64 + round % 64), it->bytes);
         (void)is_foreseen(it, dcmem_buffer_copy_in(view, bytes, 0));
         if (is_foreseen(it, dcmem_buffer_copy_out(bytes, view, 0)) && !are_all(bytes, bytes[0], it->bytes))
@@ -369,7 +413,7 @@ write_and_read(void *of)
 
 /* `apart`: between what the workers use. */
 static uint64_t
-run_workers(dcmem_manager *manager, uint64_t bytes, uint64_t apart, unsigned rounds)
+run_workers(dcmem_manager *manager, uint64_t bytes, uint64_t apart, uint64_t rounds)
 {
     worker of[WORKERS];
     pthread_t threads[WORKERS];
@@ -414,7 +458,7 @@ LONG_TEST(touch__of_many_threads_is_never_refused_on_bytes_apart)
 LONG_TEST(touch__of_a_buffer_that_is_destroyed_meanwhile_is_done_or_refused)
 {
     dcmem_manager *manager = cpu_open();
-    for (unsigned round = 0; round < test_scaled(200); round++) {
+    for (uint64_t round = 0; round < test_scaled(200); round++) {
         pthread_t thread;
         uint64_t bytes = round % 2 ? SMALL : MIDDLE;
         worker of = {.buffer = buffer_of(manager, bytes), .bytes = bytes, .rounds = 1000000};
