@@ -129,6 +129,8 @@ const bench_case bench_cases[] = {
     FIRST_TOUCHES(OPENCL, "opencl"),
     FIRST_TOUCHES(VULKAN, "vulkan"),
     FIRST_TOUCHES(SIMULATED, "simulated"),
+    {"access-pair", "open an access for update and end it", "ns", BENCH_FIELD_DCMEM, &bench_access, 4 * KIB, 1, false,
+     0},
     {"snapshot", "take a snapshot of the statistics", "ns", BENCH_FIELD_DCMEM, &bench_snapshot, 0, 1, false, 0},
     {"load", "dlopen() the library", "µs", BENCH_FIELD_LIBRARIES, &bench_load, 0, 1, false, 0},
 };

@@ -73,7 +73,7 @@ bool bench_case_is_meant(const bench_case *which, const char *word);
 extern const bench_pattern bench_fixed, bench_churn, bench_churns, bench_training, bench_queue, bench_contended,
     bench_resident_churn, bench_resident_training, bench_copy_in, bench_copy_out, bench_fill, bench_snapshot,
     bench_load, bench_reclaim, bench_faults_idle, bench_faults_counted, bench_queued, bench_opencl_in, bench_opencl_out,
-    bench_vulkan_in, bench_vulkan_out;
+    bench_vulkan_in, bench_vulkan_out, bench_access;
 
 /* The backends whose drivers are measured: one pattern each, in this order. */
 #define BENCH_BACKENDS(X)                                                                                              \

@@ -11,12 +11,13 @@
 #include <string.h>
 
 #define WANTED_NS     1e9  /* what the warm rounds take together, when it is not too few of them */
-#define PATIENCE_NS   60e9 /* rounds so slow that the least number takes longer are cut to FEWEST_ROUNDS */
+#define PATIENCE_NS   20e9 /* rounds so slow that the least number takes longer are cut to FEWEST_ROUNDS, then to one */
 #define FEWEST_ROUNDS 3u
 #define MOST_ROUNDS   1000u
 
 #define ROUND_OPS      5000u /* shorter traces are played several times a turn, or the other way's turn were all cold */
 #define WANTED_SAMPLES 5000u /* so that fifty of them lie above p99 */
+#define REPEATED_NS    1e9   /* what has taken that long is not repeated for the sake of either */
 
 /* Longer than any replay: memory that is idle while it is the driver's turn must not go back meanwhile. */
 #define IDLE_TIME_NS (24ull * 3600 * 1000000000)
@@ -51,12 +52,22 @@ typedef struct measure_session {
 uint32_t
 measure_rounds(double round_ns)
 {
+    if (round_ns * FEWEST_ROUNDS > PATIENCE_NS)
+        return 1;
     if (round_ns * MEASURE_MIN_ROUNDS > PATIENCE_NS)
         return FEWEST_ROUNDS;
     double rounds = WANTED_NS / (round_ns > 1 ? round_ns : 1);
     if (rounds < MEASURE_MIN_ROUNDS)
         return MEASURE_MIN_ROUNDS;
     return rounds > MOST_ROUNDS ? MOST_ROUNDS : (uint32_t)rounds;
+}
+
+uint32_t
+measure_repeats(uint32_t ops, uint32_t wanted_ops, double once_ns)
+{
+    uint32_t by_ops = wanted_ops / ops + 1;
+    double by_time = REPEATED_NS / (once_ns > 1 ? once_ns : 1) + 1;
+    return by_time < by_ops ? (uint32_t)by_time : by_ops;
 }
 
 /* ---- Opening and closing ---- */
@@ -116,7 +127,6 @@ create_players(measure_session *session)
             return say_why(session, "it cannot be played", reason);
     }
     session->ops = player_count(session->ways[DRIVER].player, PLAYER_ROUND);
-    session->repeats = ROUND_OPS / session->ops + 1;
     return true;
 }
 
@@ -183,8 +193,10 @@ play_first(measure_session *session)
         if (!play_round(session, &session->ways[i], 1, &session->ways[i].first_ns))
             return false;
     uint64_t wanted = session->options->rounds;
-    double round_ns = (double)(now_ns() - begin) * session->repeats;
-    session->rounds = wanted ? (uint32_t)wanted : measure_rounds(round_ns);
+    double once_ns = (double)(now_ns() - begin);
+    session->repeats = measure_repeats(session->ops, ROUND_OPS, once_ns);
+    session->inspected_rounds = measure_repeats(session->ops, WANTED_SAMPLES, once_ns);
+    session->rounds = wanted ? (uint32_t)wanted : measure_rounds(once_ns * session->repeats);
 
     if (dcmem_stats_reset_peaks(session->ways[POOL].target.manager))
         return say_why(session, "the pool gives no figures", dcmem_last_detail()->message);
@@ -224,7 +236,6 @@ look_at_peak(void *user)
 static bool
 play_inspected(measure_session *session)
 {
-    session->inspected_rounds = WANTED_SAMPLES / session->ops + 1;
     for (unsigned i = 0; i < 2; i++) {
         replay_way *way = &session->ways[i];
         way->times = cli_allocate((size_t)session->ops * session->inspected_rounds, sizeof(double));

@@ -69,4 +69,7 @@ bool measure_trace(measurement *out, const allocation_trace *trace, const measur
 /* How many warm rounds are played when one takes `round_ns`: pure. */
 uint32_t measure_rounds(double round_ns);
 
+/* How often a trace of so many operations is played for `wanted_ops` of them, when once takes `once_ns`: pure. */
+uint32_t measure_repeats(uint32_t ops, uint32_t wanted_ops, double once_ns);
+
 #endif

@@ -222,7 +222,7 @@ replay_main(int argc, char **argv)
                       "(tight, leanest), or the first until memory is short. Default: default."),
         OPTION_NUMBER("rounds", "N", &request.rounds, 1, MOST_ROUNDS,
                       "Warm rounds each way. Default: about a second's worth, at least 5 (3 where those would take "
-                      "more than a minute)."),
+                      "more than 20 s, 1 where 3 would)."),
         OPTION_FLAG("threads", &request.has_threads,
                     "Play every stream of the trace in a thread of its own. A free waits for its allocation."),
         OPTION_FLAG(

@@ -279,6 +279,21 @@ note_simulated(const report_row *rows, size_t count)
              "but not there. Its memory figures hold; its direct times are not a driver's.");
 }
 
+/* A median of few rounds is told as one. */
+static void
+note_few_rounds(const report_row *rows, size_t count)
+{
+    char text[160];
+    for (size_t i = 0; i < count; i++) {
+        unsigned rounds = rows[i].figures.rounds;
+        if (rounds >= MEASURE_MIN_ROUNDS)
+            continue;
+        snprintf(text, sizeof text, "%s: times of %u warm %s only.", rows[i].name, rounds,
+                 rounds == 1 ? "round" : "rounds");
+        note(text);
+    }
+}
+
 static void
 note_times(const report_settings *settings)
 {
@@ -309,8 +324,10 @@ void
 report_tables(const report_row *rows, size_t count, const report_settings *settings, bool has_notes)
 {
     print_times(rows, count);
-    if (has_notes)
+    if (has_notes) {
         note_times(settings);
+        note_few_rounds(rows, count);
+    }
     fputc('\n', stdout);
     print_memory(rows, count);
     if (has_notes)

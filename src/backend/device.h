@@ -7,6 +7,16 @@
 #include <dcmem/backend.h>
 #include <stdatomic.h>
 
+/* Built-in backends, in the order in which they are listed. */
+#define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl) X(vulkan)
+
+/* Names that are kept for backends which this version does not have: who asks for one is told so. */
+#define DCMI_PLANNED_BACKENDS(X) X(cuda) X(hip) X(level_zero) X(metal)
+
+#define DCMEM_X(name) extern const dcmem_backend dcmi_##name##_backend;
+DCMI_BUILT_IN_BACKENDS(DCMEM_X)
+#undef DCMEM_X
+
 typedef struct dcmi_device {
     const dcmem_backend *registered; /* what was asked for */
     const dcmem_backend *backend;    /* the same, but where DCMEM_FAULTS puts a fault plan before it */
@@ -29,6 +39,14 @@ static inline bool
 dcmi_device_has(const dcmi_device *device, uint64_t capability)
 {
     return (device->info.capabilities & capability) == capability;
+}
+
+/* Whether its memory is the host's and its driver this library's own, with nobody before it: copying and filling are
+ * then plain moves, which who has the addresses can make himself. */
+static inline bool
+dcmi_device_is_host(const dcmi_device *device)
+{
+    return device->backend == &dcmi_cpu_backend;
 }
 
 dcmem_result dcmi_device_info(dcmem_device_info *out, dcmi_device *device);
@@ -63,15 +81,5 @@ dcmem_result dcmi_device_enqueue_fill(uint64_t *out_value, dcmi_device *device, 
 dcmem_result dcmi_device_queue_mark(uint64_t *out_value, dcmi_device *device, void *queue);
 uint64_t dcmi_device_queue_completed(dcmi_device *device, void *queue);
 dcmem_result dcmi_device_queue_wait(dcmi_device *device, void *queue, uint64_t value, uint64_t timeout_ns);
-
-/* Built-in backends, in the order in which they are listed. */
-#define DCMI_BUILT_IN_BACKENDS(X) X(cpu) X(opencl) X(vulkan)
-
-/* Names that are kept for backends which this version does not have: who asks for one is told so. */
-#define DCMI_PLANNED_BACKENDS(X) X(cuda) X(hip) X(level_zero) X(metal)
-
-#define DCMEM_X(name) extern const dcmem_backend dcmi_##name##_backend;
-DCMI_BUILT_IN_BACKENDS(DCMEM_X)
-#undef DCMEM_X
 
 #endif

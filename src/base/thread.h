@@ -15,10 +15,12 @@
 struct dcmi_cache;
 
 typedef struct dcmi_thread {
-    uint32_t number;    /* small, from 0; reused after a thread's end */
-    uint32_t transfers; /* copies that this thread runs for buffers now, by buffer/slot.c */
+    uint32_t number;     /* small, from 0; reused after a thread's end */
+    uint32_t transfers;  /* copies that this thread runs for buffers now, by buffer/slot.c */
+    dcmem_detail detail; /* by base/fail.c */
+    /* Beside its array, and not where a cache, which begins with a page as this does, has the word that every hit
+     * stores to: processors that compare low bits of addresses first make such a load wait for such a store. */
     uint32_t slot_count;
-    dcmem_detail detail;               /* by base/fail.c */
     uint64_t slots[DCMI_THREAD_SLOTS]; /* free buffer slots: what their next handles will be, by buffer/slot.c */
     uint32_t cache_high;               /* entries from here on were never used */
     struct dcmi_cache *caches[DCMI_THREAD_CACHES]; /* by manager index, by pool/cache.c */

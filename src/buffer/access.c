@@ -274,10 +274,15 @@ apply_end(dcmi_slot *slot, const dcmi_open *open, dcmi_closing closing)
 {
     dcmi_operation operation = (dcmi_operation)open->operation;
     dcmi_state after[DCMI_STATE_COUNT];
+    bool is_aborted = closing == DCMI_CLOSE_ABORT;
     if (!dcmi_operation_writes(operation) || closing == DCMI_CLOSE_UNUSED)
         return;
+    /* Mostly all bytes are in one state, which they keep: one question instead of the table. */
+    if (slot->state != DCMI_STATE_RANGES &&
+        dcmi_coherence_end(operation, open->own, (dcmi_state)slot->state, is_aborted) == (dcmi_state)slot->state)
+        return;
     for (int state = 0; state < DCMI_STATE_COUNT; state++)
-        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, closing == DCMI_CLOSE_ABORT);
+        after[state] = dcmi_coherence_end(operation, open->own, (dcmi_state)state, is_aborted);
     if (open->has_rows)
         dcmi_contents_map_rows(slot, open->rows, after);
     else
@@ -455,33 +460,32 @@ ticket_make(const dcmi_slot *slot, uint64_t number, uint32_t index)
     return mixed << TICKET_INDEX_BITS | (index + 1);
 }
 
-static void
-enter(attempt *try, supplies *supply)
+/* There is a spare entry. It takes the rows, which may be NULL. */
+static dcmi_open *
+enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end, dcmi_rows *rows, dcmem_side side,
+      unsigned own)
 {
-    dcmi_slot *slot = try->locked.slot;
+    dcmi_slot *slot = locked->slot;
     dcmi_more *more = dcmi_slot_more(slot);
     uint32_t index = more->open_spare - 1;
     dcmi_open *open = &more->opens[index];
     more->open_spare = (uint32_t)open->begin;
     *open = (dcmi_open){
         .ticket = ticket_make(slot, ++more->tickets, index),
-        .begin = try->begin,
-        .end = try->end,
-        .operation = (uint8_t)try->wish->operation,
-        .side = (uint8_t)try->side,
-        .own = (uint8_t)try->own,
-        .is_by_hand = try->wish->is_by_hand,
-        .use.queue = try->wish->queue,
+        .begin = begin,
+        .end = end,
+        .operation = (uint8_t)operation,
+        .side = (uint8_t)side,
+        .own = (uint8_t)own,
     };
-    if (supply->rows) {
-        open->rows = supply->rows;
+    if (rows) {
+        open->rows = rows;
         open->has_rows = true;
-        supply->rows = NULL;
     }
-    ++*count_of(more, try->wish->operation);
+    ++*count_of(more, operation);
     more->parts += (uint32_t)dcmi_open_parts(slot, open);
-    try->locked.word += DCMI_WORD_USE;
-    try->open = open;
+    locked->word += DCMI_WORD_USE;
+    return open;
 }
 
 static dcmi_open *
@@ -621,10 +625,11 @@ static void
 apply_during(const attempt *try)
 {
     dcmi_state after[DCMI_STATE_COUNT];
+    if (!try->copy_bytes)
+        return;
     for (int state = 0; state < DCMI_STATE_COUNT; state++)
         after[state] = dcmi_coherence_begin(try->wish->operation, try->own, (dcmi_state)state).during;
-    if (try->copy_bytes)
-        dcmi_contents_map(try->locked.slot, try->begin, try->end, after);
+    dcmi_contents_map(try->locked.slot, try->begin, try->end, after);
 }
 
 /* ---- Opening ---- */
@@ -634,7 +639,8 @@ static dcmem_result
 find_site(attempt *try)
 {
     bool is_elsewhere = try->wish->is_by_hand || try->wish->operation == DCMI_LOOK;
-    return dcmi_side_site(&try->site, try->locked.slot, is_elsewhere ? DCMEM_SIDE_DEVICE : try->side, try->begin);
+    dcmem_side side = is_elsewhere ? DCMEM_SIDE_DEVICE : try->side;
+    return dcmi_side_site_in(&try->site, try->locked.slot, try->pool, side, try->begin);
 }
 
 /* The access enters the list, and leaves it again when the driver fails. */
@@ -644,7 +650,11 @@ settle(attempt *try, supplies *supply)
     dcmem_result result = find_site(try);
     if (result)
         return result;
-    enter(try, supply);
+    const dcmi_wish *wish = try->wish;
+    try->open = enter(&try->locked, wish->operation, try->begin, try->end, supply->rows, try->side, try->own);
+    try->open->is_by_hand = wish->is_by_hand;
+    try->open->use.queue = wish->queue;
+    supply->rows = NULL;
     if (needs_driver(try))
         result = bring(try);
     if (result) {
@@ -653,29 +663,36 @@ settle(attempt *try, supplies *supply)
     }
     apply_during(try);
     if (try->avoided_bytes && !try->wish->is_by_hand) {
-        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided, 1);
-        dcmi_pool_add(try->pool, DCMI_COUNTER_copies_avoided_bytes, try->avoided_bytes);
+        DCMI_POOL_COUNT(try->pool, copies_avoided, 1);
+        DCMI_POOL_COUNT(try->pool, copies_avoided_bytes, try->avoided_bytes);
     }
     return DCMEM_OK;
 }
 
-static dcmi_grant
-grant_of(const attempt *try)
+static void
+grant(dcmi_grant *out, const attempt *try)
 {
     const dcmi_slot *slot = try->locked.slot;
-    dcmi_grant grant = {
-        .buffer = try->wish->view.buffer,
-        .ticket = try->open->ticket,
-        .begin = try->begin,
-        .bytes = try->end - try->begin,
-        .side = try->side,
-        .tag = slot->tag,
-        .pool = try->pool,
-        .site = try->site,
-    };
+    out->buffer = try->wish->view.buffer;
+    out->ticket = try->open->ticket;
+    out->begin = try->begin;
+    out->bytes = try->end - try->begin;
+    out->side = try->side;
+    out->is_one = slot->face != DCMI_FACE_SPLIT;
+    out->tag = slot->tag;
+    out->pool = try->pool;
+    out->site = try->site;
+    out->host = NULL;
     if (try->side == DCMEM_SIDE_HOST)
-        grant.host = !try->open->has_rows && try->open->mapped ? try->open->mapped : try->site.place.host;
-    return grant;
+        out->host = !try->open->has_rows && try->open->mapped ? try->open->mapped : try->site.place.host;
+}
+
+uint64_t
+dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end)
+{
+    CHECK(locked->slot->face == DCMI_FACE_SHARED && locked->slot->state != DCMI_STATE_RANGES);
+    dcmi_slot_ready_more(locked->slot);
+    return enter(locked, operation, begin, end, NULL, DCMEM_SIDE_DEVICE, UNIFIED_SIDES)->ticket;
 }
 
 typedef struct patience {
@@ -746,17 +763,18 @@ try_open(dcmem_result *result, attempt *try, supplies *supply, patience *wait)
 dcmem_result
 dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish)
 {
-    attempt try = {.wish = wish};
+    attempt try; /* what a look at the slot finds, anew each time */
     supplies supply;
     patience wait = {.timeout_ns = wish->timeout_ns};
     bool is_locked = false;
     dcmem_result result = supplies_init(&supply, wish);
+    try.wish = wish;
     while (!is_locked && !result)
         is_locked = try_open(&result, &try, &supply, &wait);
 
     if (is_locked) {
         if (!result)
-            *out = grant_of(&try);
+            grant(out, &try);
         dcmi_slot_unlock(&try.locked, true);
     }
     supplies_fini(&supply);
@@ -861,6 +879,18 @@ dcmi_access_close(const dcmem_buffer *buffer, uint64_t ticket, dcmi_closing clos
     dcmi_shadow_give(&shadow, scrubs);
     free((void *)(uintptr_t)rows);
     return DCMEM_OK;
+}
+
+void
+dcmi_access_leave(const dcmem_buffer *buffer, uint64_t ticket)
+{
+    dcmi_locked locked;
+    if (dcmi_slot_lock(&locked, buffer))
+        return; /* COVER: its manager ends meanwhile, which its header forbids */
+    dcmi_open *open = find_open(locked.slot, ticket);
+    apply_end(locked.slot, open, DCMI_CLOSE_END);
+    leave(&locked, open);
+    dcmi_slot_unlock(&locked, true);
 }
 
 dcmem_result

@@ -31,6 +31,7 @@ typedef struct dcmi_grant {
     uint64_t begin; /* of the range: of the first row, ... */
     uint64_t bytes; /* ... to the end of the last */
     dcmem_side side;
+    bool is_one; /* the two sides are one memory: all bytes are at the site */
     dcmem_tag tag;
     dcmi_pool *pool; /* of the device's side */
     dcmi_site site;  /* its first byte */
@@ -38,6 +39,12 @@ typedef struct dcmi_grant {
 } dcmi_grant;
 
 dcmem_result dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish);
+
+/* For who has locked the slot himself and seen that nothing is in the way: a buffer of one memory, coherent, whose
+ * bytes are in one state, and of which nobody has an access open. Returns the ticket of one, of the device's side. It
+ * is left without a driver's call and without waiting. */
+uint64_t dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end);
+void dcmi_access_leave(const dcmem_buffer *buffer, uint64_t ticket);
 
 /* In map.c: opens an access as its user sees it, for a queue or (0) for himself. Arguments have been checked. */
 dcmem_result dcmi_access_begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmem_access_mode mode,

@@ -62,16 +62,16 @@ dcmi_carry_count(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, ui
 static dcmem_result
 copy_counted(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmem_tag tag)
 {
-    uint64_t begun = dcmi_os_now_ns();
+    uint32_t weight = dcmi_pool_copy_weight(pool, bytes);
+    uint64_t begun = weight ? dcmi_os_now_ns() : 0;
     dcmem_result result = copy_by(dcmi_pool_device(pool), to, from, bytes, tag);
     if (result) {
         dcmi_pool_add(pool, DCMI_COUNTER_copy_errors, 1);
         return result;
     }
-    direction way = direction_of(to, from);
-    dcmi_pool_record(pool, DCMI_HISTOGRAM_copy_latency, dcmi_os_now_ns() - begun);
-    dcmi_pool_add(pool, way.copies, 1);
-    dcmi_pool_add(pool, way.bytes, bytes);
+    if (weight)
+        dcmi_pool_record_copy(pool, begun, weight);
+    dcmi_carry_count(pool, to, from, 1, bytes);
     return DCMEM_OK;
 }
 

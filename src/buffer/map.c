@@ -3,18 +3,6 @@
 #include "buffer/gate.h"
 #include "pool/hot.h"
 
-/* In the thread's own figures where it works for this manager's root pool, as it mostly does. */
-static void
-count_access(dcmi_pool *pool)
-{
-    dcmi_cache *cache = dcmi_cache_current;
-    uint64_t manager = (uintptr_t)dcmi_pool_manager(pool);
-    if (atomic_load_explicit(&cache->identity, memory_order_relaxed) == manager)
-        dcmi_count_add(&cache->accesses, 1);
-    else
-        dcmi_pool_add(pool, DCMI_COUNTER_accesses, 1);
-}
-
 static dcmem_result
 begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmi_operation operation, dcmem_access_mode mode,
       uint64_t queue, uint64_t timeout_ns)
@@ -24,7 +12,7 @@ begin(dcmem_access *out, dcmem_view view, dcmem_side side, dcmi_operation operat
     dcmem_result result = dcmi_access_open(&grant, &wish);
     if (result)
         return result;
-    count_access(grant.pool);
+    DCMI_POOL_COUNT(grant.pool, accesses, 1);
     *out = (dcmem_access){
         .host = grant.host,
         .native = dcmi_place_native(dcmi_pool_device(grant.site.pool), &grant.site.place, grant.bytes),

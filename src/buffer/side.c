@@ -71,25 +71,32 @@ shadow_site(dcmi_site *out, const dcmi_slot *slot)
 }
 
 dcmem_result
-dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset)
+dcmi_side_site_in(dcmi_site *out, const dcmi_slot *slot, dcmi_pool *pool, dcmem_side side, uint64_t offset)
 {
-    dcmi_site site = {0};
-    dcmem_result result = dcmi_side_pool(&site.pool, slot);
-    if (result)
-        return result;
+    dcmem_result result;
+    /* Made where it is wanted: a copy of what was written just now would wait for it. */
     if (side == DCMEM_SIDE_HOST && slot->face == DCMI_FACE_SPLIT)
-        result = shadow_site(&site, slot);
+        result = shadow_site(out, slot);
     else {
-        site.is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(site.pool);
-        result = device_place(&site.place, slot, site.pool);
+        out->pool = pool;
+        out->is_host = (slot->traits & DCMI_TRAIT_IMPORTED) || is_host_memory(pool);
+        result = device_place(&out->place, slot, pool);
     }
     if (result)
         return result;
     /* Another device's driver would go past this one's caches. */
     if (slot->is_flushed && side == DCMEM_SIDE_DEVICE)
-        site.place.host = NULL;
-    *out = dcmi_site_at(&site, offset);
+        out->place.host = NULL;
+    dcmi_site_move(out, offset);
     return DCMEM_OK;
+}
+
+dcmem_result
+dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset)
+{
+    dcmi_pool *pool;
+    dcmem_result result = dcmi_side_pool(&pool, slot);
+    return result ? result : dcmi_side_site_in(out, slot, pool, side, offset);
 }
 
 uint64_t
@@ -152,6 +159,8 @@ dcmi_shadow_end(const dcmi_shadow *shadow, bool scrubs)
 void
 dcmi_shadow_give(const dcmi_shadow *shadow, bool scrubs)
 {
+    if (!shadow->address)
+        return;
     dcmem_detail before = dcmi_detail_save();
     if (dcmi_shadow_end(shadow, scrubs)) {
         dcmi_guard_tell_later(shadow->pool);

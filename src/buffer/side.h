@@ -14,6 +14,10 @@ dcmem_result dcmi_side_know_face(dcmi_slot *slot);
 /* Where the byte at `offset` lies on a side. The face is known; the host's side, where it is split, exists. */
 dcmem_result dcmi_side_site(dcmi_site *out, const dcmi_slot *slot, dcmem_side side, uint64_t offset);
 
+/* The same for who knows the pool already, from dcmi_side_pool(). On failure the site is no site. */
+dcmem_result dcmi_side_site_in(dcmi_site *out, const dcmi_slot *slot, dcmi_pool *pool, dcmem_side side,
+                               uint64_t offset);
+
 /* Units in which the host's view and the device's are brought together; 1 where they are one. */
 uint64_t dcmi_side_unit(const dcmi_slot *slot, const dcmi_pool *pool);
 

@@ -11,8 +11,6 @@ dcmi_site
 dcmi_site_at(const dcmi_site *site, uint64_t bytes)
 {
     dcmi_site moved = *site;
-    moved.place.offset += bytes;
-    if (moved.place.host)
-        moved.place.host = (char *)moved.place.host + bytes;
+    dcmi_site_move(&moved, bytes);
     return moved;
 }

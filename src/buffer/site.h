@@ -14,6 +14,14 @@ typedef struct dcmi_site {
 dcmi_site dcmi_site_host(const void *host);
 
 /* The site `bytes` further on. */
+static inline void
+dcmi_site_move(dcmi_site *site, uint64_t bytes)
+{
+    site->place.offset += bytes;
+    if (site->place.host)
+        site->place.host = (char *)site->place.host + bytes;
+}
+
 dcmi_site dcmi_site_at(const dcmi_site *site, uint64_t bytes);
 
 /* Of its pool, or NULL. */

@@ -242,6 +242,17 @@ try_lock(dcmi_slot *slot, uint64_t word)
                                                    memory_order_relaxed);
 }
 
+bool
+dcmi_slot_try_lock(dcmi_locked *out, const dcmem_buffer *buffer)
+{
+    dcmi_slot *slot = dcmi_handle_slot(buffer);
+    uint64_t word = slot ? atomic_load_explicit(&slot->word, memory_order_acquire) : 0;
+    if (!slot || !dcmi_word_is(word, buffer) || !try_lock(slot, word))
+        return false;
+    *out = (dcmi_locked){slot, word};
+    return true;
+}
+
 dcmem_result
 dcmi_slot_lock(dcmi_locked *out, const dcmem_buffer *buffer)
 {

@@ -272,8 +272,11 @@ typedef struct dcmi_locked {
 /* Locks the slot of a live buffer, whoever may be BRINGING. */
 dcmem_result dcmi_slot_lock(dcmi_locked *out, const dcmem_buffer *buffer);
 
-/* The same, and waits until nobody is BRINGING; DCMEM_E_BUSY where this thread itself is in the midst of that, for
- * whatever buffer. */
+/* The same, but at once or not at all; without a word of why not. */
+bool dcmi_slot_try_lock(dcmi_locked *out, const dcmem_buffer *buffer);
+
+/* As dcmi_slot_lock(), and waits until nobody is BRINGING; DCMEM_E_BUSY where this thread itself is in the midst of
+ * that, for whatever buffer. */
 dcmem_result dcmi_slot_lock_still(dcmi_locked *out, const dcmem_buffer *buffer);
 
 /* Gives the lock back with the word as `locked` says; wakes those who wait when there is news for them. */

@@ -96,13 +96,15 @@ static dcmem_result
 copy_counted(dcmi_pool *pool, const dcmem_place *to, const dcmem_place *from, uint64_t bytes, enum dcmi_counter count,
              enum dcmi_counter count_bytes)
 {
-    uint64_t begin = dcmi_os_now_ns();
+    uint32_t weight = dcmi_pool_copy_weight(pool, bytes);
+    uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     dcmem_result result = dcmi_device_copy(pool->device, 0, to, from, bytes);
     if (result) {
         dcmi_pool_add(pool, DCMI_COUNTER_copy_errors, 1);
         return result;
     }
-    dcmi_pool_record(pool, DCMI_HISTOGRAM_copy_latency, dcmi_os_now_ns() - begin);
+    if (weight)
+        dcmi_pool_record_copy(pool, begin, weight);
     dcmi_pool_add(pool, count, 1);
     dcmi_pool_add(pool, count_bytes, bytes);
     return DCMEM_OK;

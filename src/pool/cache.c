@@ -128,13 +128,16 @@ forget(dcmi_cache *cache)
     cache->pool = NULL;
     dcmi_class_set_clear(&cache->granted);
     cache->granted_bytes = cache->flushed_at = cache->direct_span = 0;
-    dcmi_count *const counts[] = {&cache->buffers_created,    &cache->buffers_destroyed,  &cache->accesses,
+    dcmi_count *const counts[] = {&cache->buffers_created,    &cache->buffers_destroyed,  &cache->copies_begun,
                                   &cache->depot_hits,         &cache->fit_hits,           &cache->direct_left,
                                   &cache->direct_takes,       &cache->direct_gives,       &cache->direct_bytes_taken,
                                   &cache->direct_bytes_given, &cache->direct_slack_taken, &cache->direct_slack_given,
                                   &cache->large_takes,        &cache->recycled_at};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         zero(counts[i]);
+#define DCMEM_X(name) zero(&cache->name);
+    DCMI_CACHE_COUNTS(DCMEM_X)
+#undef DCMEM_X
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
         bool is_new = dcmi_count_read(&magazine->totals[0]) == 0 && dcmi_count_read(&magazine->totals[2]) == 0;

@@ -68,6 +68,21 @@ struct dcmi_pool;
  * is that of no manager. */
 #define DCMI_HANDLE_HIDDEN 0x9b05688c2b300000ull
 
+/* One in so many small copies of the host's memory is timed, a prime, so that those which repeat in a pattern all have
+ * their turn. Beside a large one, or a driver's, two clock reads are nothing: they are always timed. */
+#define DCMI_COPY_TIMED_EVERY  61u
+#define DCMI_COPY_ALWAYS_TIMED (256u << 10)
+
+/* What a thread counts of its use of buffers, each under its name in the statistics. */
+#define DCMI_CACHE_COUNTS(X)                                                                                           \
+    X(accesses)                                                                                                        \
+    X(copies_host_to_host)                                                                                             \
+    X(copied_host_to_host_bytes)                                                                                       \
+    X(copies_avoided)                                                                                                  \
+    X(copies_avoided_bytes)                                                                                            \
+    X(fills)                                                                                                           \
+    X(filled_bytes)
+
 typedef struct dcmi_cache {
     _Atomic uint64_t handle;
     _Atomic uint32_t busy;
@@ -77,7 +92,6 @@ typedef struct dcmi_cache {
     struct dcmi_pool *pool;
     dcmi_count buffers_created;
     dcmi_count buffers_destroyed;
-    dcmi_count accesses;
 
     _Alignas(64) dcmi_lock lock;
     uint32_t thread;
@@ -101,6 +115,11 @@ typedef struct dcmi_cache {
     dcmi_count direct_bytes_given;
     dcmi_count direct_slack_taken;
     dcmi_count direct_slack_given;
+
+    _Alignas(64) dcmi_count copies_begun; /* of those that are not always timed */
+#define DCMEM_X(name) dcmi_count name;
+    DCMI_CACHE_COUNTS(DCMEM_X)
+#undef DCMEM_X
 
     /* Index of a request -> where in this struct its magazine is. All of them the one for no class, which is always
      * empty, until blocks of a class are kept here; and what is too large or 0 bytes has an index too. */
@@ -144,6 +163,27 @@ static inline void
 dcmi_count_add(dcmi_count *count, uint64_t n)
 {
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* The thread's cache where it works for the root pool of that handle, as it mostly does; else NULL. For counts. */
+static inline dcmi_cache *
+dcmi_cache_for(uint64_t handle)
+{
+    dcmi_cache *cache = dcmi_cache_current;
+    bool is_its = atomic_load_explicit(&cache->identity, memory_order_relaxed) == handle;
+    return DCMI_LIKELY(is_its) ? cache : NULL;
+}
+
+/* For how many copies one that begins now is timed; 0: it is not. The first of a thread stands for itself, so that
+ * never more are timed than there were. */
+static inline uint32_t
+dcmi_cache_copy_weight(dcmi_cache *cache)
+{
+    uint64_t before = dcmi_count_read(&cache->copies_begun);
+    dcmi_count_add(&cache->copies_begun, 1);
+    if (DCMI_LIKELY(before % DCMI_COPY_TIMED_EVERY))
+        return 0;
+    return before ? DCMI_COPY_TIMED_EVERY : 1;
 }
 
 static inline uint32_t

@@ -3,6 +3,7 @@
  * A snapshot reads all that was given back first, then all that was taken, then what is reserved. So a block that moves
  * meanwhile is at worst counted as live although it was freed, never the other way round; what then exceeds the
  * reserved bytes is in flight, is left out of used_bytes and told in clamped_bytes. */
+#include "base/os.h"
 #include "pool/inside.h"
 
 #include <stdio.h>
@@ -26,6 +27,20 @@ void
 dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value)
 {
     dcmi_shard_record(dcmi_pool_shard(pool), histogram, value);
+}
+
+uint32_t
+dcmi_pool_copy_weight(const dcmi_pool *pool, uint64_t bytes)
+{
+    dcmi_cache *cache = dcmi_cache_for(pool->root->handle);
+    bool is_dear = bytes >= DCMI_COPY_ALWAYS_TIMED || !dcmi_device_is_host(pool->device);
+    return is_dear || !cache ? 1 : dcmi_cache_copy_weight(cache);
+}
+
+void
+dcmi_pool_record_copy(const dcmi_pool *pool, uint64_t begun_ns, uint32_t weight)
+{
+    dcmi_shard_record_many(dcmi_pool_shard(pool), DCMI_HISTOGRAM_copy_latency, dcmi_os_now_ns() - begun_ns, weight);
 }
 
 void
@@ -95,6 +110,14 @@ add_magazine(dcmi_class_counts *to, const dcmi_magazine *magazine)
     to->given.marks += given.marks;
 }
 
+static void
+add_counts(dcmi_retired *to, const dcmi_cache *cache)
+{
+#define DCMEM_X(name) to->name += dcmi_count_read(&cache->name);
+    DCMI_CACHE_COUNTS(DCMEM_X)
+#undef DCMEM_X
+}
+
 void
 dcmi_pool_retire(dcmi_pool *pool, const dcmi_cache *cache) DCMI_UNCHECKED
 {
@@ -109,9 +132,9 @@ dcmi_pool_retire(dcmi_pool *pool, const dcmi_cache *cache) DCMI_UNCHECKED
     to->direct_slack_given += dcmi_count_read(&cache->direct_slack_given);
     to->buffers_created += dcmi_count_read(&cache->buffers_created);
     to->buffers_destroyed += dcmi_count_read(&cache->buffers_destroyed);
-    to->accesses += dcmi_count_read(&cache->accesses);
     to->depot_hits += dcmi_count_read(&cache->depot_hits);
     to->fit_hits += dcmi_count_read(&cache->fit_hits);
+    add_counts(to, cache);
 }
 
 /* ---- One pool's caches, summed ---- */
@@ -156,9 +179,9 @@ sum_taken(sums *out, const dcmi_cache *cache)
     to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
     to->direct_slack_taken += dcmi_count_read(&cache->direct_slack_taken);
     to->buffers_created += dcmi_count_read(&cache->buffers_created);
-    to->accesses += dcmi_count_read(&cache->accesses);
     to->depot_hits += dcmi_count_read(&cache->depot_hits);
     to->fit_hits += dcmi_count_read(&cache->fit_hits);
+    add_counts(to, cache);
     out->caches += cache != &cache->pool->fallback;
 }
 
@@ -310,9 +333,11 @@ add_pool(dcmem_stats *out, dcmi_pool *pool)
     add_direct(out, &of.counts, &pool->resized[DCMI_CLASS_COUNT]);
     out->buffers_created += of.counts.buffers_created;
     out->buffers_destroyed += of.counts.buffers_destroyed;
-    out->accesses += of.counts.accesses;
     out->depot_hits += of.counts.depot_hits;
     out->fit_hits += of.counts.fit_hits;
+#define DCMEM_X(name) out->name += of.counts.name;
+    DCMI_CACHE_COUNTS(DCMEM_X)
+#undef DCMEM_X
     out->threads = dcmi_max(out->threads, of.caches);
 
     uint64_t largest;

@@ -106,6 +106,16 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
     return true;
 }
 
+/* Adds to one of DCMI_CACHE_COUNTS: in the thread's own figures where it works for this manager's root pool. */
+#define DCMI_POOL_COUNT(pool, name, n)                                                                                 \
+    do {                                                                                                               \
+        dcmi_cache *dcmi_own = dcmi_cache_for((uintptr_t)dcmi_pool_manager(pool));                                     \
+        if (dcmi_own)                                                                                                  \
+            dcmi_count_add(&dcmi_own->name, (n));                                                                      \
+        else                                                                                                           \
+            dcmi_pool_add((pool), DCMI_COUNTER_##name, (n));                                                           \
+    } while (0)
+
 /* For the layers above: a block of the manager's root pool, or 0, or false: go the slow way. */
 static inline uint64_t
 dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)

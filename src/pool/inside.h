@@ -68,7 +68,10 @@ typedef struct dcmi_retired {
     dcmi_class_counts classes[DCMI_CLASS_COUNT];
     uint64_t direct_takes, direct_gives, direct_bytes_taken, direct_bytes_given;
     uint64_t direct_slack_taken, direct_slack_given;
-    uint64_t buffers_created, buffers_destroyed, accesses, depot_hits, fit_hits;
+    uint64_t buffers_created, buffers_destroyed, depot_hits, fit_hits;
+#define DCMEM_X(name) uint64_t name;
+    DCMI_CACHE_COUNTS(DCMEM_X)
+#undef DCMEM_X
 } dcmi_retired;
 
 struct dcmi_pool {

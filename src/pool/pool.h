@@ -75,6 +75,11 @@ dcmem_native dcmi_place_native(const dcmi_device *device, const dcmi_place *plac
 void dcmi_pool_add(dcmi_pool *pool, enum dcmi_counter counter, uint64_t n);
 void dcmi_pool_record(dcmi_pool *pool, enum dcmi_histogram_id histogram, uint64_t value);
 
+/* For how many copies one of `bytes` that begins now is timed: small ones within the host's memory are sampled. 0: it
+ * is not. */
+uint32_t dcmi_pool_copy_weight(const dcmi_pool *pool, uint64_t bytes);
+void dcmi_pool_record_copy(const dcmi_pool *pool, uint64_t begun_ns, uint32_t weight);
+
 /* Adjusts imported_bytes, host_side_bytes, pending_bytes or staging_bytes. */
 typedef enum dcmi_gauge {
     DCMI_GAUGE_IMPORTED,

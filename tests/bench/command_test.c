@@ -182,8 +182,9 @@ TEST(bench_command__copies_and_fills_are_measured)
     EXPECT(json_find(output, "ratio_to_floor") > 0);
 }
 
-TEST(bench_command__snapshot_and_load_are_measured)
+TEST(bench_command__accesses_snapshots_and_loads_are_measured)
 {
+    expect_cases("access-pair", "");
     expect_cases("snapshot", "");
     expect_cases("load", "--only none");
     EXPECT(json_find(output, "loaded_bytes") > 0 &&

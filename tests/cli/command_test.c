@@ -397,9 +397,10 @@ TEST(replay__prints_every_key_of_its_json)
     EXPECT(json_find(output, "used_bytes") + json_find(output, "cached_bytes") + json_find(output, "free_bytes") ==
            json_find(output, "reserved_bytes"));
     EXPECT(json_find(output, "slab_free_bytes") <= json_find(output, "free_bytes"));
-    EXPECT(json_find(output, "repeats") == 1001);
+    double repeats = json_find(output, "repeats"); /* 1001, but where one play takes a millisecond */
+    EXPECT(repeats >= 1 && repeats <= 1001);
     /* 5 calls of the trace and one that frees what it leaves */
-    EXPECT(json_find(output, "driver_calls") == (1 + 1001) * 6);
+    EXPECT(json_find(output, "driver_calls") == (1 + repeats) * 6);
 }
 
 TEST(replay__replays_in_every_way)
@@ -413,6 +414,15 @@ TEST(replay__replays_in_every_way)
         snprintf(options, sizeof options, "--json %s", ways[i]);
         expect_json(replay_small(options));
     }
+}
+
+TEST(replay__says_where_a_median_is_of_few_rounds)
+{
+    char words[512];
+    snprintf(words, sizeof words, "replay --rounds 1 '%s' 2>&1", write_trace("small.csv", small));
+    expect_run(words, 0, "small: times of 1 warm round only.");
+    snprintf(words, sizeof words, "replay --rounds 3 '%s' 2>&1", write_trace("small.csv", small));
+    expect_run(words, 0, "small: times of 3 warm rounds only.");
 }
 
 TEST(replay__goes_to_reserved_memory_when_the_machine_is_too_small)

@@ -231,7 +231,19 @@ TEST(measure__plays_about_a_second_of_rounds_but_never_too_few)
     EXPECT_EQ(measure_rounds(1e6), 1000);
     EXPECT_EQ(measure_rounds(1e7), 100);
     EXPECT_EQ(measure_rounds(1e9), 5);
-    EXPECT_EQ(measure_rounds(11e9), 5);
-    EXPECT_EQ(measure_rounds(13e9), 3);
-    EXPECT_EQ(measure_rounds(1e12), 3);
+    EXPECT_EQ(measure_rounds(3.9e9), 5);
+    EXPECT_EQ(measure_rounds(4.1e9), 3);
+    EXPECT_EQ(measure_rounds(6.6e9), 3);
+    EXPECT_EQ(measure_rounds(6.7e9), 1);
+    EXPECT_EQ(measure_rounds(1e12), 1);
+}
+
+TEST(measure__repeats_a_short_trace_but_not_one_that_takes_long)
+{
+    EXPECT_EQ(measure_repeats(100, 5000, 1e3), 51);
+    EXPECT_EQ(measure_repeats(5001, 5000, 1e3), 1);
+    EXPECT_EQ(measure_repeats(100, 5000, 0), 51);
+    EXPECT_EQ(measure_repeats(100, 5000, 3e8), 4);
+    EXPECT_EQ(measure_repeats(100, 5000, 1.1e9), 1);
+    EXPECT_EQ(measure_repeats(100, 5000, 1e12), 1);
 }
