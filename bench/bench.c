@@ -287,6 +287,18 @@ run(request *asked)
     return is_whole ? CLI_OK : CLI_FAILED;
 }
 
+static const char bench_text[] =
+    "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
+    "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
+    "machine meets everybody.\n"
+    "The cases transfer-* copy between host and device, 4 KiB to 512 MiB: dcmem's router beside the driver's "
+    "blocking copy, its queue, and the host's own move through a map, with plain stores, with stores round "
+    "the caches, and by two threads. At each size dcmem should reach 0.95 of the best of them; bench/compare "
+    "judges it. What needs a backend that is not here is left out. They are measured alone, and only when "
+    "named.\n"
+    "A CASE is a name, the words that names "
+    "begin with, or a pattern with *.";
+
 int
 bench_main(int argc, char **argv)
 {
@@ -327,17 +339,7 @@ bench_main(int argc, char **argv)
         .name = "bench",
         .operands = "[CASE...]",
         .summary = "what dcmem costs, beside other allocators in the same run",
-        .text =
-            "Asks the questions of bench/ of dcmem, of the allocators that are installed, and of a floor: a "
-            "thread-local list of ready blocks. Rounds take all of them in turn, so that a slow minute of the "
-            "machine meets everybody.\n"
-            "The cases transfer-* copy between host and device, 4 KiB to 512 MiB: dcmem's router beside the driver's "
-            "blocking copy, its queue, and the host's own move through a map, with plain stores, with stores round "
-            "the caches, and by two threads. At each size dcmem should reach 0.95 of the best of them; bench/compare "
-            "judges it. What needs a backend that is not here is left out. They are measured alone, and only when "
-            "named.\n"
-            "A CASE is a name, the words that names "
-            "begin with, or a pattern with *.",
+        .text = bench_text,
         .options = options,
         .examples = examples,
         .exits = "0 all cases were measured; 1 dcmem failed in one.",
