@@ -3,9 +3,11 @@
 #include "devices.h"
 
 #include "base/team.h"
+#include "buffer/bundle.h"
 #include "buffer/stage.h"
 #include "buffer/traffic.h"
 
+#include <dcmem/transfer.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -725,7 +727,7 @@ expect_tiles(pair *all, dcmem_result (*read)(const pair *all), unsigned seed)
         EXPECT(are_all(all->out + i * TILE, (int)((seed + i) & 0xff), TILE));
 }
 
-TEST(batch__many_small_ranges_wait_for_a_queue_once_a_batch)
+TEST(bundle__many_small_ranges_wait_for_a_queue_once_a_bundle)
 {
     pair all;
     pair_open(&all, BARE, MIB);
@@ -744,7 +746,26 @@ TEST(batch__many_small_ranges_wait_for_a_queue_once_a_batch)
     pair_close(&all);
 }
 
-TEST(batch__both_ways_are_tried_and_bring_the_same_bytes)
+TEST(bundle__rows_of_a_box_wait_for_a_queue_once_a_bundle)
+{
+    pair all;
+    pair_open(&all, BARE, MIB);
+    take_only(DCMI_ROUTE_queued);
+    const dcmem_layout spread = {.row_pitch = 2 * TILE};
+    const dcmem_box box = {.row_bytes = TILE, .rows = TILES / 2};
+    uint64_t copies = dcmem_fake_count_of(all.fake, DCMEM_FAKE_copy).tried;
+    EXPECT_OK(dcmem_transfer_box_in(dcmem_view_whole(all.buffers[0]), spread, all.in, (dcmem_layout){0}, box, NULL));
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_enqueue_copy).tried, TILES / 2);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_queue_wait).tried, 2);
+    EXPECT_OK(dcmem_transfer_box_out(all.out, (dcmem_layout){0}, dcmem_view_whole(all.buffers[0]), spread, box, NULL));
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_queue_wait).tried, 4);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_copy).tried, copies);
+    EXPECT_EQ(memcmp(all.in, all.out, TILES / 2 * TILE), 0);
+    take_only(DCMI_ROUTE_COUNT);
+    pair_close(&all);
+}
+
+TEST(bundle__both_ways_are_tried_and_bring_the_same_bytes)
 {
     pair all;
     pair_open(&all, BARE, MIB);
@@ -757,7 +778,7 @@ TEST(batch__both_ways_are_tried_and_bring_the_same_bytes)
     pair_close(&all);
 }
 
-TEST(batch__a_call_that_fails_fails_the_access_or_is_made_good_and_the_next_finds_every_byte)
+TEST(bundle__a_call_that_fails_fails_the_access_or_is_made_good_and_the_next_finds_every_byte)
 {
     for (uint64_t n = 1, tried = n; tried >= n; n++) {
         pair all;
@@ -777,7 +798,7 @@ TEST(batch__a_call_that_fails_fails_the_access_or_is_made_good_and_the_next_find
     }
 }
 
-TEST(batch__without_a_lane_or_a_queue_ranges_go_one_by_one)
+TEST(bundle__without_a_lane_or_a_queue_ranges_go_one_by_one)
 {
     pair all;
     pair_open(&all, BARE, MIB);
@@ -795,5 +816,118 @@ TEST(batch__without_a_lane_or_a_queue_ranges_go_one_by_one)
         dcmi_ring_give(lanes[i]);
     EXPECT_EQ(stats_of(all.managers[0]).copies_queued, queued);
     take_only(DCMI_ROUTE_COUNT);
+    pair_close(&all);
+}
+
+/* ---- Rarer ways ---- */
+
+static dcmi_site
+block_site(dcmi_pool **out_pool, uint64_t *out_address, dcmem_manager *manager, uint64_t bytes)
+{
+    dcmi_site site = {.is_host = true};
+    EXPECT_OK(dcmi_pool_of_kind(out_pool, dcmi_pool_resolve(manager), DCMEM_KIND_HOST));
+    *out_address = dcmi_pool_take(*out_pool, bytes, 0, DCMI_HOLDER_LIBRARY);
+    EXPECT(*out_address);
+    site.pool = *out_pool;
+    EXPECT_OK(dcmi_pool_place(&site.place, *out_pool, *out_address));
+    return site;
+}
+
+TEST(carry__between_memories_that_the_host_can_touch_may_use_better_stores_than_the_driver)
+{
+    pair all;
+    dcmi_pool *pool;
+    uint64_t address;
+    pair_open(&all, BARE, MIB);
+    dcmi_site to = block_site(&pool, &address, all.managers[0], MIB), from = dcmi_site_host(all.in);
+    dcmi_errand errand = {0};
+    take_only(DCMI_ROUTE_streamed);
+    EXPECT_OK(dcmi_carry(&to, &from, MIB, &errand));
+    EXPECT_EQ(memcmp(to.place.host, all.in, MIB), 0);
+    EXPECT_EQ(stats_of(all.managers[0]).copies_mapped, 1);
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_map).tried, 0);
+    take_only(DCMI_ROUTE_COUNT);
+    EXPECT_OK(dcmi_pool_give(pool, address, DCMI_HOLDER_LIBRARY));
+    pair_close(&all);
+}
+
+TEST(carry__more_peers_than_are_remembered_are_copied_from_all_the_same)
+{
+    enum { MANY = DCMI_PEERS + 3 };
+    static dcmem_simulated_profile profiles[MANY];
+    dcmem_manager *managers[MANY];
+    dcmem_buffer *buffers[MANY];
+    dcmem_backend *simulated;
+    for (int i = 0; i < MANY; i++)
+        profiles[i] = profile_of(BARE);
+    EXPECT_OK(dcmem_simulated_create(&simulated, profiles, MANY));
+    for (uint32_t i = 0; i < MANY; i++) {
+        const dcmem_manager_options options = {
+            .size = sizeof options, .driver = simulated, .device = i, .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
+        EXPECT_OK(dcmem_manager_create(&managers[i], &options));
+        buffers[i] = buffer_of(managers[i], 4096);
+        EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffers[i]), &(char){(char)i}, 1));
+    }
+    for (int i = 1; i < MANY; i++) {
+        char out[4096];
+        EXPECT_OK(dcmem_buffer_copy(dcmem_view_whole(buffers[0]), dcmem_view_whole(buffers[i])));
+        EXPECT_OK(dcmem_buffer_copy_out(out, dcmem_view_whole(buffers[0]), 0));
+        EXPECT(are_all(out, i, sizeof out));
+    }
+    for (int i = 0; i < MANY; i++) {
+        EXPECT_OK(dcmem_buffer_destroy(buffers[i]));
+        EXPECT_OK(dcmem_manager_destroy(managers[i]));
+    }
+    EXPECT_OK(dcmem_simulated_destroy(simulated));
+}
+
+TEST(ring__a_lane_that_is_in_use_stays_when_others_are_given_back)
+{
+    pair all;
+    uint64_t bytes;
+    pair_open(&all, BARE, 2 * MIB);
+    take_only(DCMI_ROUTE_staged);
+    EXPECT_OK(copy_in(&all, 0));
+    dcmi_lane *lane = dcmi_ring_take(&dcmi_pool_traffic(dcmi_pool_resolve(all.managers[0]))->ring);
+    EXPECT(lane && lane->pool);
+    EXPECT_OK(dcmem_manager_trim(&bytes, all.managers[0], 0));
+    EXPECT_EQ(stats_of(all.managers[0]).staging_bytes, DCMI_RING_BYTES);
+    dcmi_ring_give(lane);
+    EXPECT_OK(dcmem_manager_trim(&bytes, all.managers[0], 0));
+    EXPECT_EQ(stats_of(all.managers[0]).staging_bytes, 0);
+    take_only(DCMI_ROUTE_COUNT);
+    pair_close(&all);
+}
+
+/* Of two devices, between host memories, and a large one among small: each by itself. */
+TEST(bundle__pieces_that_have_no_queue_in_common_go_one_by_one)
+{
+    pair all;
+    dcmi_pool *pool;
+    uint64_t address;
+    dcmi_bundle bundle;
+    dcmi_errand errand = {0};
+    pair_open(&all, BARE, MIB);
+    dcmi_site first = site_of(all.buffers[0]), second = site_of(all.buffers[1]), from = dcmi_site_host(all.in);
+    dcmi_site block = block_site(&pool, &address, all.managers[0], 4 * TILE);
+    take_only(DCMI_ROUTE_queued);
+    dcmi_bundle_begin(&bundle, &errand);
+    for (unsigned i = 0; i < DCMI_BUNDLE_LEAST; i++) {
+        dcmi_site to = dcmi_site_at(i % 2 ? &first : &second, i * TILE), piece = dcmi_site_at(&from, i * TILE);
+        EXPECT_OK(dcmi_bundle_add(&bundle, &to, &piece, TILE));
+    }
+    EXPECT_OK(dcmi_bundle_end(&bundle));
+    for (unsigned i = 0; i < DCMI_BUNDLE_LEAST; i++) {
+        dcmi_site to = dcmi_site_at(&block, i * TILE), piece = dcmi_site_at(&from, i * TILE);
+        EXPECT_OK(dcmi_bundle_add(&bundle, &to, &piece, TILE));
+    }
+    EXPECT_OK(dcmi_bundle_end(&bundle));
+    EXPECT_EQ(dcmem_fake_count_of(all.fake, DCMEM_FAKE_enqueue_copy).tried, 0);
+    EXPECT_EQ(memcmp(block.place.host, all.in, DCMI_BUNDLE_LEAST * TILE), 0);
+    take_only(DCMI_ROUTE_COUNT);
+    EXPECT_OK(dcmi_bundle_add(&bundle, &first, &from, DCMI_BUNDLE_PIECE));
+    EXPECT_EQ(bundle.count, 0);
+    EXPECT_OK(dcmi_bundle_end(&bundle));
+    EXPECT_OK(dcmi_pool_give(pool, address, DCMI_HOLDER_LIBRARY));
     pair_close(&all);
 }
