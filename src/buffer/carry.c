@@ -91,14 +91,17 @@ stride(const dcmi_errand *errand, uint64_t bytes)
     return dcmi_min(bytes, errand->watch ? WATCHED_BYTES : PIECE_BYTES);
 }
 
+/* One call of the driver, or, for somebody who looks on, several. */
 static dcmem_result
 copy_plainly(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
-    dcmem_result result = DCMEM_OK;
     errand->has_begun = true;
+    if (DCMI_LIKELY(!errand->watch))
+        return copy_counted(pool, to, from, bytes, errand->tag);
+    dcmem_result result = DCMEM_OK;
     for (uint64_t done = 0, piece; done < bytes && !result; done += piece) {
         dcmi_site piece_to = dcmi_site_at(to, done), piece_from = dcmi_site_at(from, done);
-        piece = errand->watch ? dcmi_min(bytes - done, WATCHED_BYTES) : bytes;
+        piece = dcmi_min(bytes - done, WATCHED_BYTES);
         result = copy_counted(pool, &piece_to, &piece_from, piece, errand->tag);
         if (!result)
             result = arrived(errand, piece);
