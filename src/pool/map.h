@@ -31,7 +31,10 @@
 
 typedef struct dcmi_page {
     _Atomic uint32_t owner; /* span, or slab where the kind is a slab's; region in the top bits */
-    _Atomic uint16_t kind;
+    union {
+        _Atomic uint16_t kind;
+        _Atomic uint8_t kind_bytes[2];
+    };
     _Atomic uint16_t live;
 } dcmi_page;
 
@@ -42,6 +45,9 @@ _Static_assert(sizeof(dcmi_page) == 8, "one word a page");
 #define DCMI_PAGE_DIRECT 0x100u  /* a run that is no class's */
 #define DCMI_PAGE_SLAB   0x8000u /* blocks are cut from it */
 #define DCMI_PAGE_CLASS  0xffu
+
+/* Which of kind_bytes[] is the lower one. */
+#define DCMI_PAGE_CLASS_BYTE (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 
 typedef struct dcmi_leaf {
     dcmi_page pages[DCMI_LEAF_PAGES];
@@ -61,6 +67,14 @@ typedef struct dcmi_map {
     dcmi_leaf *near;
     _Atomic(dcmi_leaf *) *root; /* by leaf, counted from the base and around; [0] is near */
 } dcmi_map;
+
+#define DCMI_MAP_NO_BASE (1ull << 63) /* not an address of any program */
+
+static inline bool
+dcmi_map_has_memory(const dcmi_map *map)
+{
+    return atomic_load_explicit(&map->base, memory_order_relaxed) != DCMI_MAP_NO_BASE;
+}
 
 dcmem_result dcmi_map_init(dcmi_map *map);
 void dcmi_map_fini(dcmi_map *map);
@@ -105,6 +119,23 @@ static inline _Atomic uint16_t *
 dcmi_cell_slot(dcmi_cell cell)
 {
     return &cell.leaf->slots[cell.offset / 64];
+}
+
+/* Of blocks in the near leaf, that begin on a page or on a slot: the address of the mark is this sum, plus the block's
+ * address shifted right. So one shift and one add find it, whichever it is. */
+#define DCMI_PAGE_MARK_SHIFT (DCMI_PAGE_SHIFT - 3)
+#define DCMI_SLOT_MARK_SHIFT 5
+
+_Static_assert(sizeof(dcmi_page) == 1u << (DCMI_PAGE_SHIFT - DCMI_PAGE_MARK_SHIFT), "the next page's mark");
+_Static_assert(sizeof(uint16_t) == 64u >> DCMI_SLOT_MARK_SHIFT, "the next slot's mark");
+
+static inline uint64_t
+dcmi_map_near_marks(const dcmi_map *map, bool in_slots)
+{
+    uint64_t base = atomic_load_explicit(&map->base, memory_order_relaxed);
+    if (in_slots)
+        return (uintptr_t)map->near->slots - (base >> DCMI_SLOT_MARK_SHIFT);
+    return (uintptr_t)&map->near->pages[0].live - (base >> DCMI_PAGE_MARK_SHIFT);
 }
 
 /* The entry of a page that is covered. */
