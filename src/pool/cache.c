@@ -10,6 +10,26 @@
 #include <pthread.h>
 #include <sched.h>
 
+/* Processors take a load for one of what was stored just before while both addresses are the same but for whole pages.
+ * The first lines of the page map are written by hits, so the first line of a cache lies elsewhere in its page. */
+typedef struct mapping {
+    char lead[17 * 64];
+    dcmi_cache cache;
+} mapping;
+
+static dcmi_cache *
+map_cache(void)
+{
+    mapping *mapped = dcmi_os_reserve(sizeof *mapped);
+    return mapped ? &mapped->cache : NULL;
+}
+
+static void
+unmap_cache(dcmi_cache *cache)
+{
+    dcmi_os_unreserve((char *)cache - offsetof(mapping, cache), sizeof(mapping));
+}
+
 /* No handle matches it. Only `busy` is ever written. */
 static dcmi_cache no_cache;
 
@@ -40,7 +60,7 @@ thread_ends(dcmi_thread *thread)
             dcmi_cache_end(cache);
         dcmi_registry_unlock();
         thread->caches[index] = NULL;
-        dcmi_os_unreserve(cache, sizeof *cache);
+        unmap_cache(cache);
     }
 }
 
@@ -65,8 +85,8 @@ dcmi_cache_prepare(void)
 static void
 learn_near(dcmi_cache *cache)
 {
-    cache->base = atomic_load_explicit(&cache->map->base, memory_order_relaxed);
-    cache->near = cache->map->near;
+    cache->near.base = atomic_load_explicit(&cache->map->base, memory_order_relaxed);
+    cache->near.leaf = cache->map->near;
 }
 
 static void
@@ -78,6 +98,7 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     cache->map = &pool->map;
     cache->pool = pool;
     learn_near(cache);
+    cache->far = (dcmi_leaf_place){DCMI_MAP_NO_BASE, NULL};
     for (unsigned index = 0; index <= DCMI_INDEX_COUNT; index++)
         cache->serving[index] = &cache->none;
     dcmi_magazine_set_count(&cache->none, 0);
@@ -179,7 +200,7 @@ cache_of(dcmi_thread *thread, dcmi_pool *pool)
 {
     dcmi_cache *cache = thread->caches[pool->index];
     if (!cache) {
-        cache = dcmi_os_reserve(sizeof *cache);
+        cache = map_cache();
         if (!cache)
             return NULL;
         thread->caches[pool->index] = cache;
@@ -284,7 +305,7 @@ open_magazine(dcmi_cache *cache, unsigned index, uint32_t cap)
     magazine->room = class->bytes + (DCMI_TALLY_ONE << class->slack_shift);
     magazine->slack_shift = class->slack_shift;
     magazine->mark_shift = class->is_slab ? DCMI_SLOT_MARK_SHIFT : DCMI_PAGE_MARK_SHIFT;
-    magazine->marks = dcmi_map_near_marks(cache->map, class->is_slab);
+    magazine->mark_begin = class->is_slab ? DCMI_SLOT_MARK_BEGIN : DCMI_PAGE_MARK_BEGIN;
     magazine->inside = (class->is_slab ? DCMI_QUANTUM : DCMI_PAGE) - 1u;
     if (dcmi_count_read(&magazine->taken) == 0)
         atomic_store_explicit(&magazine->taken, DCMI_TALLY_BEGIN, memory_order_relaxed);

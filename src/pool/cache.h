@@ -68,8 +68,8 @@ typedef struct dcmi_magazine {
 
     /* The class's, here so that a hit touches one line; set when blocks begin to be kept. */
     uint64_t room;
-    uint64_t marks;      /* of a block in the near leaf: its mark stands at marks + (address >> mark_shift) */
     uint64_t inside;     /* bits of an address that no block of the class has */
+    uint64_t mark_begin; /* where in a leaf its marks stand */
     uint8_t mark_shift;
     uint8_t slack_shift;
     uint8_t cap; /* most blocks; 0: none are kept */
@@ -96,22 +96,28 @@ struct dcmi_pool;
  * is that of no manager. */
 #define DCMI_HANDLE_HIDDEN 0x9b05688c2b300000ull
 
+/* What is remembered of the map. Nothing: no address lies near the base. */
+typedef struct dcmi_leaf_place {
+    uint64_t base;
+    dcmi_leaf *leaf;
+} dcmi_leaf_place;
+
 typedef struct dcmi_cache {
     _Atomic uint64_t handle;
     _Atomic uint32_t busy;
     uint32_t arena;
-    uint64_t base; /* the map's, and its near leaf; learnt before a class is granted */
-    const dcmi_leaf *near;
-    dcmi_magazine *recent; /* of the last give to the near leaf, perhaps the next one's; NULL before */
-    dcmi_count buffers_created;
-    dcmi_count buffers_destroyed;
-    dcmi_count accesses;
+    dcmi_leaf_place near; /* learnt when a class is granted */
+    dcmi_leaf_place far;  /* of the last block elsewhere: as a rule all large ones lie there */
+    dcmi_magazine *recent;   /* of the last give, perhaps the next one's; NULL before */
 
     _Alignas(64) dcmi_lock lock;
     uint32_t thread;
     const dcmi_map *map;
     const dcmi_class_table *table;
     struct dcmi_pool *pool;
+    dcmi_count buffers_created;
+    dcmi_count buffers_destroyed;
+    dcmi_count accesses;
     _Atomic uint64_t identity;
     struct dcmi_cache *before, *after; /* in the pool's list */
     dcmi_class_set granted;            /* classes that may hold blocks, or did */

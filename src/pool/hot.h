@@ -97,13 +97,66 @@ dcmi_is_inside(const dcmi_magazine *magazine, uint64_t address)
 #endif
 }
 
-/* The rest of a give: `live` is where the mark of the block at `address` stands, if one begins there. */
-static inline bool
-dcmi_hot_put(dcmi_magazine *magazine, dcmi_entry *top, uint64_t address, _Atomic uint16_t *live, unsigned holder)
+/* The magazine of a kind; of no class: the one for none, which takes nothing.
+ *
+ * Where a block is taken and given at once, its address comes from the magazine's top, and through the map leads to the
+ * magazine and to its top again: four loads that wait for each other. So the processor is given a guess to go on with,
+ * the magazine of the last give, and a branch that it predicts. Where classes mix, the branch is predicted as well. */
+static inline dcmi_magazine *
+dcmi_hot_magazine(dcmi_cache *cache, uint8_t class_plus_1)
 {
+    dcmi_magazine *magazine = cache->serving[class_plus_1], *guess = cache->recent;
+    if (DCMI_LIKELY(guess == magazine))
+        return guess;
+    __asm__("" : "+r"(magazine)); /* or the compiler sees that both are the same, and spares the branch */
+    return cache->recent = magazine;
+}
+
+/* A block's page in a leaf, and the leaf's offset of it. */
+typedef struct dcmi_spot {
+    dcmi_leaf *leaf;
+    uint64_t offset, page;
+} dcmi_spot;
+
+static inline bool
+dcmi_spot_in(dcmi_spot *out, const dcmi_leaf_place *place, uint64_t address)
+{
+    *out = (dcmi_spot){place->leaf, address - place->base, (address - place->base) >> DCMI_PAGE_SHIFT};
+    __asm__("" : "+r"(out->page)); /* or the compiler shifts twice, once for the comparison */
+    return out->page < DCMI_LEAF_PAGES;
+}
+
+/* Where an address is in the map: in the near leaf, in the one of the last address that was not, or the map is asked;
+ * false: nowhere. Leaves live as long as their pool. */
+static inline bool
+dcmi_hot_spot(dcmi_spot *out, dcmi_cache *cache, uint64_t address)
+{
+    if (DCMI_LIKELY(dcmi_spot_in(out, &cache->near, address)) || dcmi_spot_in(out, &cache->far, address))
+        return true;
+    dcmi_cell cell = dcmi_map_cell(cache->map, address);
+    if (!cell.leaf)
+        return false;
+    cache->far = (dcmi_leaf_place){address - cell.offset, cell.leaf};
+    return dcmi_spot_in(out, &cache->far, address);
+}
+
+/* False: go the slow way, nothing has changed. */
+static inline bool
+dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
+{
+    dcmi_spot spot;
+    if (DCMI_UNLIKELY(!dcmi_hot_spot(&spot, cache, address)))
+        return false;
+    const _Atomic uint8_t *kind = &spot.leaf->pages[spot.page].kind_bytes[DCMI_PAGE_CLASS_BYTE];
+    dcmi_magazine *magazine = dcmi_hot_magazine(cache, atomic_load_explicit(kind, memory_order_relaxed));
+    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    if (DCMI_UNLIKELY(top >= magazine->limit))
+        return false;
+
+    /* Any address that is no multiple of the class's is no block's start; its mark would be another's. */
+    _Atomic uint16_t *live = dcmi_leaf_mark(spot.leaf, spot.offset, magazine->mark_begin, magazine->mark_shift);
     int16_t mark = 1;
 #ifndef DCMI_NO_CHECKS
-    /* Where marks can stand: any other address is no block's start. */
     if (DCMI_UNLIKELY(dcmi_is_inside(magazine, address)))
         return false;
     uint16_t whole = atomic_load_explicit(live, memory_order_relaxed);
@@ -124,51 +177,6 @@ dcmi_hot_put(dcmi_magazine *magazine, dcmi_entry *top, uint64_t address, _Atomic
     atomic_store_explicit(&magazine->top, top + 1, memory_order_relaxed);
     dcmi_tally_give(&magazine->given, (uint16_t)mark);
     return true;
-}
-
-/* A block beyond the near leaf. */
-static inline bool
-dcmi_hot_give_far(dcmi_cache *cache, uint64_t address, unsigned holder)
-{
-    dcmi_cell cell = dcmi_map_cell(cache->map, address);
-    if (!cell.leaf)
-        return false;
-    unsigned kind = atomic_load_explicit(&dcmi_cell_page(cell)->kind, memory_order_relaxed);
-    dcmi_magazine *magazine = cache->serving[kind & DCMI_PAGE_CLASS];
-    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
-    _Atomic uint16_t *live = dcmi_page_is_slab(kind) ? dcmi_cell_slot(cell) : &dcmi_cell_page(cell)->live;
-    return top < magazine->limit && dcmi_hot_put(magazine, top, address, live, holder);
-}
-
-/* The magazine of a kind; of no class: the one for none, which takes nothing.
- *
- * Where a block is taken and given at once, its address comes from the magazine's top, and through the map leads to the
- * magazine and to its top again: four loads that wait for each other. So the processor is given a guess to go on with,
- * the magazine of the last give, and a branch that it predicts. Where classes mix, the branch is predicted as well. */
-static inline dcmi_magazine *
-dcmi_hot_magazine(dcmi_cache *cache, uint8_t class_plus_1)
-{
-    dcmi_magazine *magazine = cache->serving[class_plus_1], *guess = cache->recent;
-    if (DCMI_LIKELY(guess == magazine))
-        return guess;
-    __asm__("" : "+r"(magazine)); /* or the compiler sees that both are the same, and spares the branch */
-    return cache->recent = magazine;
-}
-
-/* False: go the slow way, nothing has changed. */
-static inline bool
-dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
-{
-    uint64_t page = (address - cache->base) >> DCMI_PAGE_SHIFT;
-    if (DCMI_UNLIKELY(page >= DCMI_LEAF_PAGES))
-        return dcmi_hot_give_far(cache, address, holder);
-    const _Atomic uint8_t *kind = &cache->near->pages[page].kind_bytes[DCMI_PAGE_CLASS_BYTE];
-    dcmi_magazine *magazine = dcmi_hot_magazine(cache, atomic_load_explicit(kind, memory_order_relaxed));
-    dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
-    if (DCMI_UNLIKELY(top >= magazine->limit))
-        return false;
-    _Atomic uint16_t *live = (_Atomic uint16_t *)(magazine->marks + (address >> magazine->mark_shift));
-    return dcmi_hot_put(magazine, top, address, live, holder);
 }
 
 /* For the layers above: a block of the manager's root pool, or 0, or false: go the slow way. */

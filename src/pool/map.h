@@ -22,6 +22,7 @@
 #include <dcmem/result.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #define DCMI_ADDRESS_BITS 47
 #define DCMI_LEAF_BITS    33
@@ -121,21 +122,21 @@ dcmi_cell_slot(dcmi_cell cell)
     return &cell.leaf->slots[cell.offset / 64];
 }
 
-/* Of blocks in the near leaf, that begin on a page or on a slot: the address of the mark is this sum, plus the block's
- * address shifted right. So one shift and one add find it, whichever it is. */
+/* The same of a block that begins there, whichever kind it is of: from a leaf's beginning to its marks of that kind, and
+ * by how much to shift the offset. The offset must be a multiple of a page or of a slot. */
+#define DCMI_PAGE_MARK_BEGIN offsetof(dcmi_page, live)
 #define DCMI_PAGE_MARK_SHIFT (DCMI_PAGE_SHIFT - 3)
+#define DCMI_SLOT_MARK_BEGIN offsetof(dcmi_leaf, slots)
 #define DCMI_SLOT_MARK_SHIFT 5
 
-_Static_assert(sizeof(dcmi_page) == 1u << (DCMI_PAGE_SHIFT - DCMI_PAGE_MARK_SHIFT), "the next page's mark");
-_Static_assert(sizeof(uint16_t) == 64u >> DCMI_SLOT_MARK_SHIFT, "the next slot's mark");
+_Static_assert(offsetof(dcmi_leaf, pages) == 0, "where marks of pages begin");
+_Static_assert(sizeof(dcmi_page) == DCMI_PAGE >> DCMI_PAGE_MARK_SHIFT, "from a page's mark to the next one's");
+_Static_assert(sizeof(uint16_t) == 64u >> DCMI_SLOT_MARK_SHIFT, "from a slot's mark to the next one's");
 
-static inline uint64_t
-dcmi_map_near_marks(const dcmi_map *map, bool in_slots)
+static inline _Atomic uint16_t *
+dcmi_leaf_mark(dcmi_leaf *leaf, uint64_t offset, uint64_t begin, unsigned shift)
 {
-    uint64_t base = atomic_load_explicit(&map->base, memory_order_relaxed);
-    if (in_slots)
-        return (uintptr_t)map->near->slots - (base >> DCMI_SLOT_MARK_SHIFT);
-    return (uintptr_t)&map->near->pages[0].live - (base >> DCMI_PAGE_MARK_SHIFT);
+    return (_Atomic uint16_t *)(void *)((char *)leaf + begin + (offset >> shift));
 }
 
 /* The entry of a page that is covered. */
