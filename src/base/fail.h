@@ -6,6 +6,9 @@
 
 #define DCMI_COLD __attribute__((cold, noinline))
 
+/* Begins on a line of the processor's instruction cache. */
+#define DCMI_HOT __attribute__((hot, aligned(64)))
+
 /* Writes the detail and returns `result`. The functions above pass it on untouched. */
 DCMI_COLD dcmem_result dcmi_fail(dcmem_result result, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -28,6 +28,13 @@ allocate_slowly(dcmem_manager *manager, uint64_t bytes, uint64_t alignment)
     return (void *)(uintptr_t)dcmi_guard_take(pool, bytes, alignment, DCMI_HOLDER_CALLER);
 }
 
+/* With the parameters of the call that gets here, so that they can stay where they are. */
+static DCMI_COLD void *
+allocate_slowly_any(dcmem_manager *manager, uint64_t bytes)
+{
+    return allocate_slowly(manager, bytes, 0);
+}
+
 static DCMI_COLD dcmem_result
 free_slowly(dcmem_manager *manager, void *address)
 {
@@ -54,16 +61,16 @@ free_slowly(dcmem_manager *manager, void *address)
     return result;
 }
 
-void *
+DCMI_HOT void *
 dcmem_raw_allocate(dcmem_manager *manager, uint64_t bytes)
 {
     uint64_t address = dcmi_pool_take_hot(manager, bytes, DCMI_HOLDER_CALLER);
     if (DCMI_LIKELY(address))
         return (void *)(uintptr_t)address;
-    return allocate_slowly(manager, bytes, 0);
+    return allocate_slowly_any(manager, bytes);
 }
 
-dcmem_result
+DCMI_HOT dcmem_result
 dcmem_raw_free(dcmem_manager *manager, void *address)
 {
     if (DCMI_LIKELY(dcmi_pool_give_hot(manager, (uintptr_t)address, DCMI_HOLDER_CALLER)))

@@ -10,6 +10,26 @@
 #include <pthread.h>
 #include <sched.h>
 
+/* Processors take a load for one of what was stored just before while both addresses are the same but for whole pages.
+ * The first lines of the page map are written by hits, so the first line of a cache lies elsewhere in its page. */
+typedef struct mapping {
+    char lead[17 * 64];
+    dcmi_cache cache;
+} mapping;
+
+static dcmi_cache *
+map_cache(void)
+{
+    mapping *mapped = dcmi_os_reserve(sizeof *mapped);
+    return mapped ? &mapped->cache : NULL;
+}
+
+static void
+unmap_cache(dcmi_cache *cache)
+{
+    dcmi_os_unreserve((char *)cache - offsetof(mapping, cache), sizeof(mapping));
+}
+
 /* No handle matches it. Only `busy` is ever written. */
 static dcmi_cache no_cache;
 
@@ -40,7 +60,7 @@ thread_ends(dcmi_thread *thread)
             dcmi_cache_end(cache);
         dcmi_registry_unlock();
         thread->caches[index] = NULL;
-        dcmi_os_unreserve(cache, sizeof *cache);
+        unmap_cache(cache);
     }
 }
 
@@ -61,6 +81,14 @@ dcmi_cache_prepare(void)
     pthread_once(&prepared, prepare);
 }
 
+/* Where the near leaf lies is not known before the pool's first memory; no address lies in it until then. */
+static void
+learn_near(dcmi_cache *cache)
+{
+    cache->near.base = atomic_load_explicit(&cache->map->base, memory_order_relaxed);
+    cache->near.leaf = cache->map->near;
+}
+
 static void
 attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
 {
@@ -69,9 +97,11 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     cache->table = &pool->table;
     cache->map = &pool->map;
     cache->pool = pool;
-    for (unsigned index = 0; index < DCMI_INDEX_COUNT; index++)
-        cache->serving[index] = offsetof(dcmi_cache, magazines_by_kind);
-    dcmi_magazine_set_count(&cache->magazines_by_kind[0], 0);
+    learn_near(cache);
+    cache->far = (dcmi_leaf_place){DCMI_MAP_NO_BASE, NULL};
+    for (unsigned index = 0; index <= DCMI_INDEX_COUNT; index++)
+        cache->serving[index] = &cache->none;
+    dcmi_magazine_set_count(&cache->none, 0);
     atomic_store(&cache->handle, DCMI_HANDLE_HIDDEN);
     atomic_store(&cache->identity, pool->handle);
 
@@ -144,6 +174,7 @@ forget(dcmi_cache *cache)
         if (!magazine->limit && is_new)
             continue;
         magazine->limit = NULL;
+        magazine->cap = 0;
         atomic_store_explicit(&magazine->top, NULL, memory_order_relaxed);
         zero(&magazine->taken);
         zero(&magazine->given);
@@ -172,7 +203,7 @@ cache_of(dcmi_thread *thread, dcmi_pool *pool)
 {
     dcmi_cache *cache = thread->caches[pool->index];
     if (!cache) {
-        cache = dcmi_os_reserve(sizeof *cache);
+        cache = map_cache();
         if (!cache)
             return NULL;
         thread->caches[pool->index] = cache;
@@ -256,7 +287,7 @@ dcmi_cache_revoke(dcmi_cache *cache, unsigned class)
     dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
     cache->granted_bytes -= dcmi_magazine_cap(magazine) * cache->table->classes[class].bytes;
     if (magazine->limit)
-        magazine->limit = magazine->entries;
+        dcmi_magazine_set_cap(magazine, 0);
 }
 
 /* Classes that hold nothing now lose their share; they get it again when a block comes back. */
@@ -269,17 +300,24 @@ take_idle_grants(dcmi_cache *cache)
 }
 
 static void
-open_magazine(dcmi_cache *cache, unsigned class, uint32_t cap)
+open_magazine(dcmi_cache *cache, unsigned index, uint32_t cap)
 {
-    dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
-    magazine->block_bytes = cache->table->classes[class].bytes;
-    magazine->slack_shift = cache->table->classes[class].slack_shift;
-    magazine->limit = magazine->entries + cap;
+    const dcmi_class *class = &cache->table->classes[index];
+    dcmi_magazine *magazine = dcmi_cache_magazine(cache, index);
+    learn_near(cache);
+    magazine->room = class->bytes + (DCMI_TALLY_ONE << class->slack_shift);
+    magazine->slack_shift = class->slack_shift;
+    magazine->mark_shift = class->is_slab ? DCMI_SLOT_MARK_SHIFT : DCMI_PAGE_MARK_SHIFT;
+    magazine->mark_begin = class->is_slab ? DCMI_SLOT_MARK_BEGIN : DCMI_PAGE_MARK_BEGIN;
+    magazine->inside = (class->is_slab ? DCMI_QUANTUM : DCMI_PAGE) - 1u;
+    if (dcmi_count_read(&magazine->taken) == 0)
+        atomic_store_explicit(&magazine->taken, DCMI_TALLY_BEGIN, memory_order_relaxed);
+    dcmi_magazine_set_cap(magazine, cap);
     dcmi_magazine_set_count(magazine, 0);
-    dcmi_class_set_add(&cache->granted, class);
-    for (unsigned index = 0; index < DCMI_CLASS_COUNT; index++)
-        if (cache->table->serving[index] == class)
-            cache->serving[index] = (uint32_t)((char *)magazine - (char *)cache);
+    dcmi_class_set_add(&cache->granted, index);
+    for (unsigned request = 0; request < DCMI_CLASS_COUNT; request++)
+        if (cache->table->serving[request] == index)
+            cache->serving[request + 1] = magazine;
 }
 
 void
@@ -289,7 +327,7 @@ dcmi_cache_grant(dcmi_cache *cache, unsigned class)
     uint64_t bytes = cache->table->classes[class].bytes;
     uint64_t bound = cache->pool->thread_cache_bytes;
     uint64_t wanted = cap_of(bytes) * bytes;
-    if (dcmi_magazine_cap(magazine) > 0 || bytes > bound)
+    if (dcmi_magazine_cap(magazine) > 0 || bytes > bound || !dcmi_map_has_memory(cache->map))
         return;
 
     if (cache->granted_bytes + wanted > bound)
@@ -302,45 +340,67 @@ dcmi_cache_grant(dcmi_cache *cache, unsigned class)
 
 /* ---- Tallies ---- */
 
-static void
-fold(dcmi_magazine *magazine, dcmi_count *tally, dcmi_count *totals, uint64_t more)
+static dcmi_totals
+totals_of(uint64_t tally)
 {
-    uint64_t sum = dcmi_count_read(tally) + more;
+    return (dcmi_totals){.blocks = tally >> DCMI_TALLY_BLOCKS, .marks = tally & DCMI_TALLY_MARKS};
+}
+
+/* Before the first block was kept it is 0. */
+static dcmi_totals
+taken_totals(uint64_t tally)
+{
+    return totals_of(tally ? tally - DCMI_TALLY_BEGIN : 0);
+}
+
+void
+dcmi_magazine_settle(dcmi_magazine *magazine, dcmi_totals taken, dcmi_totals given)
+{
+    dcmi_totals hit_taken = taken_totals(dcmi_count_read(&magazine->taken));
+    dcmi_totals hit_given = totals_of(dcmi_count_read(&magazine->given));
+    uint64_t samples = dcmi_count_read(&magazine->totals[2]) / DCMI_SAMPLE_EVERY;
+
     uint32_t sequence = atomic_load_explicit(&magazine->sequence, memory_order_relaxed);
     atomic_store_explicit(&magazine->sequence, sequence + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    dcmi_count_add(&totals[0], (uint32_t)sum);
-    dcmi_count_add(&totals[1], sum >> DCMI_TALLY_MARKS);
-    atomic_store_explicit(tally, 0, memory_order_relaxed);
+    dcmi_count_add(&magazine->totals[0], hit_taken.blocks + taken.blocks);
+    dcmi_count_add(&magazine->totals[1], hit_taken.marks + taken.marks);
+    dcmi_count_add(&magazine->totals[2], hit_given.blocks + given.blocks);
+    dcmi_count_add(&magazine->totals[3], hit_given.marks + given.marks);
+    atomic_store_explicit(&magazine->taken, DCMI_TALLY_BEGIN, memory_order_relaxed);
+    atomic_store_explicit(&magazine->given, 0, memory_order_relaxed);
     atomic_store_explicit(&magazine->sequence, sequence + 2, memory_order_release);
+
+    if (dcmi_count_read(&magazine->totals[2]) / DCMI_SAMPLE_EVERY != samples && magazine->cap > 0)
+        magazine->limit = magazine->entries;
 }
 
 void
-dcmi_magazine_count_taken(dcmi_magazine *magazine, uint16_t mark)
+dcmi_magazine_mend(dcmi_magazine *magazine)
 {
-    fold(magazine, &magazine->taken, &magazine->totals[0], ((uint64_t)mark << DCMI_TALLY_MARKS) + 1);
-}
-
-void
-dcmi_magazine_count_given(dcmi_magazine *magazine, uint16_t mark)
-{
-    fold(magazine, &magazine->given, &magazine->totals[2], ((uint64_t)mark << DCMI_TALLY_MARKS) + 1);
+    uint64_t taken = dcmi_count_read(&magazine->taken);
+    if (dcmi_tally_is_over(taken))
+        atomic_store_explicit(&magazine->taken, taken - DCMI_TALLY_ONE, memory_order_relaxed);
+    uint32_t sequence = atomic_load_explicit(&magazine->sequence, memory_order_relaxed);
+    atomic_store_explicit(&magazine->sequence, sequence + (sequence & 1), memory_order_relaxed);
 }
 
 void
 dcmi_magazine_totals(dcmi_totals *out_taken, dcmi_totals *out_given, const dcmi_magazine *magazine)
 {
     uint32_t before, after;
+    uint64_t taken;
     do {
         before = atomic_load_explicit(&magazine->sequence, memory_order_acquire);
         /* What was given is read first: it was taken before. */
-        uint64_t given = dcmi_count_read(&magazine->given);
-        out_given->blocks = dcmi_count_read(&magazine->totals[2]) + (uint32_t)given;
-        out_given->marks = dcmi_count_read(&magazine->totals[3]) + (given >> DCMI_TALLY_MARKS);
-        uint64_t taken = dcmi_count_read(&magazine->taken);
-        out_taken->blocks = dcmi_count_read(&magazine->totals[0]) + (uint32_t)taken;
-        out_taken->marks = dcmi_count_read(&magazine->totals[1]) + (taken >> DCMI_TALLY_MARKS);
+        dcmi_totals given = totals_of(dcmi_count_read(&magazine->given));
+        out_given->blocks = dcmi_count_read(&magazine->totals[2]) + given.blocks;
+        out_given->marks = dcmi_count_read(&magazine->totals[3]) + given.marks;
+        taken = dcmi_count_read(&magazine->taken);
+        dcmi_totals more = taken_totals(taken);
+        out_taken->blocks = dcmi_count_read(&magazine->totals[0]) + more.blocks;
+        out_taken->marks = dcmi_count_read(&magazine->totals[1]) + more.marks;
         atomic_thread_fence(memory_order_acquire);
         after = atomic_load_explicit(&magazine->sequence, memory_order_relaxed);
-    } while (before != after || (before & 1));
+    } while (before != after || (before & 1) || dcmi_tally_is_over(taken));
 }

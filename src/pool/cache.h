@@ -25,7 +25,15 @@
 #include "pool/class.h"
 #include "pool/map.h"
 
-#define DCMI_MAGAZINE_ROOM 74u
+#define DCMI_MAGAZINE_ROOM 73u
+
+/* What a hit does to atomic words of its own is one instruction on x86-64, where a compiler makes two or three of an
+ * atomic load and store. The owner is alone in writing, so no lock prefix is needed. */
+#if defined(__x86_64__) && !defined(DCMI_PORTABLE_FENCES)
+#define DCMI_HOT_ASM 1
+#else
+#define DCMI_HOT_ASM 0
+#endif
 
 /* Counts have one writer, the owner (or who has locked it out), and readers that want no more than a whole value. */
 typedef _Atomic uint64_t dcmi_count;
@@ -36,9 +44,17 @@ typedef struct dcmi_entry {
     _Atomic uint16_t *mark;
 } dcmi_entry;
 
-/* A tally counts blocks in its lower and sums their live marks in its upper half: one add a hit. It is added to the
- * totals and zeroed when it has counted DCMI_SAMPLE_EVERY blocks, long before a half is full; `sequence` is odd
- * meanwhile, so that a reader sees both or neither. */
+/* A tally sums live marks in its lower and counts their blocks in its upper bits: one add a hit. Tallies are added to
+ * the totals and begin anew on the slow paths; `sequence` is odd meanwhile, so that a reader sees both or neither.
+ *
+ * What a block adds has the block's live mark in its lowest 16 bits, and comes out of one subtraction and one shift:
+ * `room` is the block's size plus what a block without slack adds, in the class's units of slack.
+ *
+ * The tally of what was taken begins so that its sign changes with block DCMI_SAMPLE_EVERY, which the add tells for
+ * nothing: the hit takes that block off again and goes the slow way, where it is timed; a reader waits for that.
+ * That of what was given needs no test, because a magazine holds few blocks: between two slow paths no more can have
+ * been given to it than were taken and fit into it. When the totals have passed a multiple of DCMI_SAMPLE_EVERY,
+ * `limit` falls to the bottom until the next block that is given has been timed. */
 typedef struct dcmi_totals {
     uint64_t blocks;
     uint64_t marks; /* sum of live marks: slack in the class's units, plus one a block */
@@ -46,21 +62,33 @@ typedef struct dcmi_totals {
 
 typedef struct dcmi_magazine {
     _Atomic(dcmi_entry *) top; /* next free entry; NULL before the first block was kept here */
-    dcmi_entry *limit;         /* entries + cap; NULL: blocks of this class are not kept here */
+    dcmi_entry *limit;         /* where a give goes the slow way; NULL: blocks of this class were never kept here */
     dcmi_count taken;          /* tallies */
     dcmi_count given;
-    uint64_t block_bytes; /* the class's, here so that a hit touches one line; set with the first block */
+
+    /* The class's, here so that a hit touches one line; set when blocks begin to be kept. */
+    uint64_t room;
+    uint64_t inside;     /* bits of an address that no block of the class has */
+    uint64_t mark_begin; /* where in a leaf its marks stand */
+    uint8_t mark_shift;
     uint8_t slack_shift;
+    uint8_t cap; /* most blocks; 0: none are kept */
     _Atomic uint32_t sequence;
-    dcmi_count totals[4]; /* blocks and marks taken, blocks and marks given */
-    dcmi_entry bottom;    /* address 0: what an empty magazine's top stands on */
+    _Alignas(64) dcmi_count totals[4]; /* blocks and marks taken, blocks and marks given */
+    dcmi_entry bottom;                 /* address 0: what an empty magazine's top stands on */
     dcmi_entry entries[DCMI_MAGAZINE_ROOM];
 } dcmi_magazine;
 
-_Static_assert(sizeof(dcmi_magazine) == 1280, "whole cache lines, and an index by few shifts");
+_Static_assert(sizeof(dcmi_magazine) == 1280, "whole cache lines, and heads that do not all fall on the same sets");
 
-#define DCMI_TALLY_MARKS  32u   /* bit from which marks are summed */
 #define DCMI_SAMPLE_EVERY 1024u /* one hit in so many is timed: at 64 that alone cost 2 ns a hit */
+#define DCMI_TALLY_BLOCKS 26u   /* bit from which blocks are counted */
+#define DCMI_TALLY_MARKS  ((1ull << DCMI_TALLY_BLOCKS) - 1)
+#define DCMI_TALLY_ONE    ((1ull << DCMI_TALLY_BLOCKS) + 1) /* a block without slack */
+#define DCMI_TALLY_BEGIN  ((1ull << 63) - ((uint64_t)DCMI_SAMPLE_EVERY << DCMI_TALLY_BLOCKS)) /* of what was taken */
+
+_Static_assert((DCMI_SAMPLE_EVERY + DCMI_MAGAZINE_ROOM + 1) * (uint64_t)DCMI_MARK_MOST < DCMI_TALLY_MARKS,
+               "marks do not carry into the count");
 
 struct dcmi_pool;
 
@@ -83,18 +111,27 @@ struct dcmi_pool;
     X(fills)                                                                                                           \
     X(filled_bytes)
 
+/* What is remembered of the map. Nothing: no address lies near the base. */
+typedef struct dcmi_leaf_place {
+    uint64_t base;
+    dcmi_leaf *leaf;
+} dcmi_leaf_place;
+
 typedef struct dcmi_cache {
     _Atomic uint64_t handle;
     _Atomic uint32_t busy;
     uint32_t arena;
+    dcmi_leaf_place near;  /* learnt when a class is granted */
+    dcmi_leaf_place far;   /* of the last block elsewhere: as a rule all large ones lie there */
+    dcmi_magazine *recent; /* of the last give, perhaps the next one's; NULL before */
+
+    _Alignas(64) dcmi_lock lock;
+    uint32_t thread;
     const dcmi_map *map;
     const dcmi_class_table *table;
     struct dcmi_pool *pool;
     dcmi_count buffers_created;
     dcmi_count buffers_destroyed;
-
-    _Alignas(64) dcmi_lock lock;
-    uint32_t thread;
     _Atomic uint64_t identity;
     struct dcmi_cache *before, *after; /* in the pool's list */
     dcmi_class_set granted;            /* classes that may hold blocks, or did */
@@ -121,33 +158,18 @@ typedef struct dcmi_cache {
     DCMI_CACHE_COUNTS(DCMEM_X)
 #undef DCMEM_X
 
-    /* Index of a request -> where in this struct its magazine is. All of them the one for no class, which is always
-     * empty, until blocks of a class are kept here; and what is too large or 0 bytes has an index too. */
-    _Alignas(64) uint32_t serving[DCMI_INDEX_COUNT];
-    _Alignas(64) dcmi_magazine magazines_by_kind[DCMI_CLASS_COUNT + 1]; /* by class + 1; 0 is for no class */
+    /* Index of a request + 1 -> its magazine. All of them the one for no class, which is always empty, until blocks of a
+     * class are kept here; and what is too large or 0 bytes has an index too. A class that is in use serves requests of
+     * its own size, whose index is the class: so this is also class + 1 -> magazine, where 0 is for no class. */
+    _Alignas(64) dcmi_magazine *serving[DCMI_INDEX_COUNT + 1];
+    _Alignas(64) dcmi_magazine none;
+    dcmi_magazine magazines[DCMI_CLASS_COUNT];
 } dcmi_cache;
 
-/* The magazine of a kind, its address computed once: gcc would do so anew for each atomic access. */
 static inline dcmi_magazine *
-dcmi_cache_magazine_of(dcmi_cache *cache, unsigned class_plus_1)
+dcmi_cache_magazine(const dcmi_cache *cache, unsigned class)
 {
-    dcmi_magazine *magazine = &cache->magazines_by_kind[class_plus_1];
-    __asm__("" : "+r"(magazine));
-    return magazine;
-}
-
-static inline dcmi_magazine *
-dcmi_cache_serving(dcmi_cache *cache, unsigned index)
-{
-    dcmi_magazine *magazine = (dcmi_magazine *)(void *)((char *)cache + cache->serving[index]);
-    __asm__("" : "+r"(magazine));
-    return magazine;
-}
-
-static inline dcmi_magazine *
-dcmi_cache_magazine(dcmi_cache *cache, unsigned class)
-{
-    return &cache->magazines_by_kind[class + 1];
+    return (dcmi_magazine *)&cache->magazines[class];
 }
 
 /* The cache that this thread used last; never NULL: at first one that no handle matches. */
@@ -202,12 +224,42 @@ dcmi_magazine_set_count(dcmi_magazine *magazine, uint32_t count)
 static inline uint32_t
 dcmi_magazine_cap(const dcmi_magazine *magazine)
 {
-    return magazine->limit ? (uint32_t)(magazine->limit - magazine->entries) : 0;
+    return magazine->cap;
 }
 
-/* Slow paths: a block more, of that mark; brings the tally into the totals. */
-void dcmi_magazine_count_taken(dcmi_magazine *magazine, uint16_t mark);
-void dcmi_magazine_count_given(dcmi_magazine *magazine, uint16_t mark);
+/* Whether a tally of what was taken shows a block that goes the slow way. */
+static inline bool
+dcmi_tally_is_over(uint64_t tally)
+{
+    return tally >> 63;
+}
+
+/* Slow paths: brings the tallies into the totals, with what else was taken and given. */
+void dcmi_magazine_settle(dcmi_magazine *magazine, dcmi_totals taken, dcmi_totals given);
+
+/* Whether the next hit that takes is one to be timed. */
+static inline bool
+dcmi_magazine_is_full(const dcmi_magazine *magazine)
+{
+    return dcmi_tally_is_over(dcmi_count_read(&magazine->taken) + DCMI_TALLY_ONE);
+}
+
+/* Whether the next block given is one to be timed; no longer. */
+static inline bool
+dcmi_magazine_is_due(const dcmi_magazine *magazine)
+{
+    return magazine->cap > 0 && magazine->limit == magazine->entries;
+}
+
+static inline void
+dcmi_magazine_set_cap(dcmi_magazine *magazine, uint32_t cap)
+{
+    magazine->cap = (uint8_t)cap;
+    magazine->limit = magazine->entries + cap;
+}
+
+/* After a fork, of a magazine whose owner is not there any more: it may have been stopped anywhere. */
+void dcmi_magazine_mend(dcmi_magazine *magazine);
 
 /* What was ever taken and given, consistent. Any thread. */
 void dcmi_magazine_totals(dcmi_totals *out_taken, dcmi_totals *out_given, const dcmi_magazine *magazine);
@@ -222,7 +274,15 @@ dcmi_cache_enter(dcmi_cache *cache, uint64_t handle)
 #else
     atomic_store_explicit(&cache->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    return DCMI_LIKELY(atomic_load_explicit(&cache->handle, memory_order_acquire) == handle);
+#if DCMI_HOT_ASM
+    bool is_open;
+    __asm__("cmpq %[handle], %[of_cache]" : "=@cce"(is_open) : [of_cache] "m"(cache->handle), [handle] "r"(handle));
+#else
+    bool is_open = atomic_load_explicit(&cache->handle, memory_order_relaxed) == handle;
+#endif
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_thread_fence(memory_order_acquire);
+    return DCMI_LIKELY(is_open);
 #endif
 }
 
@@ -250,7 +310,7 @@ void dcmi_cache_seize(dcmi_cache *cache);
 void dcmi_cache_release(dcmi_cache *cache);
 
 /* Lets a class that keeps none keep blocks, as many as its size and the pool's bound allow: its magazine is made ready
- * and requests are led to it. */
+ * and requests are led to it. Not before the pool has memory: where its near leaf lies is not known until then. */
 void dcmi_cache_grant(dcmi_cache *cache, unsigned class);
 
 /* Ends that for an empty magazine. */

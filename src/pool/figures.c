@@ -123,7 +123,7 @@ dcmi_pool_retire(dcmi_pool *pool, const dcmi_cache *cache) DCMI_UNCHECKED
 {
     dcmi_retired *to = &pool->retired;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
-        add_magazine(&to->classes[class], &cache->magazines_by_kind[class + 1]);
+        add_magazine(&to->classes[class], dcmi_cache_magazine(cache, class));
     to->direct_takes += dcmi_count_read(&cache->direct_takes);
     to->direct_gives += dcmi_count_read(&cache->direct_gives);
     to->direct_bytes_taken += dcmi_count_read(&cache->direct_bytes_taken);
@@ -153,7 +153,7 @@ sum_given(sums *out, const dcmi_cache *cache)
     dcmi_retired *to = &out->counts;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         dcmi_totals taken, given;
-        dcmi_magazine_totals(&taken, &given, &cache->magazines_by_kind[class + 1]);
+        dcmi_magazine_totals(&taken, &given, dcmi_cache_magazine(cache, class));
         to->classes[class].given.blocks += given.blocks;
         to->classes[class].given.marks += given.marks;
     }
@@ -169,7 +169,7 @@ sum_taken(sums *out, const dcmi_cache *cache)
     dcmi_retired *to = &out->counts;
     for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
         dcmi_totals taken, given;
-        const dcmi_magazine *magazine = &cache->magazines_by_kind[class + 1];
+        const dcmi_magazine *magazine = dcmi_cache_magazine(cache, class);
         dcmi_magazine_totals(&taken, &given, magazine);
         to->classes[class].taken.blocks += taken.blocks;
         to->classes[class].taken.marks += taken.marks;

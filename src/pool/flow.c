@@ -37,6 +37,7 @@ dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uin
     memmove(magazine->entries + first, magazine->entries + first + count,
             (all - first - count) * sizeof magazine->entries[0]);
     dcmi_magazine_set_count(magazine, all - count);
+    dcmi_magazine_settle(magazine, (dcmi_totals){0}, (dcmi_totals){0}); /* as many may be given again */
 }
 
 uint64_t

@@ -87,6 +87,8 @@ end_others(dcmi_pool *root, void *user)
             after = cache->after;
             if (dcmi_thread_current && dcmi_thread_current->caches[pool->index] == cache)
                 continue;
+            for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++)
+                dcmi_magazine_mend(dcmi_cache_magazine(cache, class));
             atomic_store(&cache->busy, 0);
             dcmi_cache_end(cache);
         }

@@ -1,7 +1,8 @@
 /* hot.h: the paths on which every nanosecond counts: a block from or to the thread's own magazine.
  *
  * Everything else is elsewhere, in cold functions, so that these stay small: two stores and a load for the cache
- * protocol, one table for the class, a store for the live mark, one add for the figures. */
+ * protocol, one table for the magazine, a store for the live mark, one add for the figures. docs/decisions/0018 counts
+ * the instructions. */
 #ifndef DCMI_HOT_H
 #define DCMI_HOT_H
 
@@ -16,25 +17,48 @@ dcmi_mark_for(uint64_t block_bytes, unsigned slack_shift, uint64_t bytes)
     return ((block_bytes - bytes) >> slack_shift) + 1;
 }
 
-/* Whether a tally's next block is one to be timed, which the slow way does. */
+/* A block more, whatever it adds. */
+static inline void
+dcmi_tally_add(dcmi_count *tally, uint64_t block)
+{
+#if DCMI_HOT_ASM
+    __asm__("addq %[block], %[tally]" : [tally] "+m"(*(char(*)[8])tally) : [block] "r"(block) : "cc");
+#else
+    dcmi_count_add(tally, block);
+#endif
+}
+
+/* The same of what is taken; false: it is to be timed, and is not counted. */
 static inline bool
-dcmi_is_sample(uint64_t tally)
+dcmi_tally_take(dcmi_count *tally, uint64_t block)
 {
 #ifdef DCMI_NO_STATS
-    (void)tally;
+    (void)tally, (void)block;
+    return true;
+#elif DCMI_HOT_ASM
+    bool is_over;
+    __asm__("addq %[block], %[tally]"
+            : [tally] "+m"(*(char(*)[8])tally), "=@ccs"(is_over)
+            : [block] "r"(block));
+    if (DCMI_LIKELY(!is_over))
+        return true;
+    dcmi_tally_add(tally, -block);
     return false;
 #else
-    return DCMI_UNLIKELY(tally & DCMI_SAMPLE_EVERY);
+    if (dcmi_tally_is_over(dcmi_count_read(tally) + block))
+        return false;
+    dcmi_tally_add(tally, block);
+    return true;
 #endif
 }
 
 static inline void
-dcmi_tally(dcmi_count *count, uint64_t tally, uint64_t mark)
+dcmi_tally_give(dcmi_count *tally, uint16_t mark)
 {
 #ifdef DCMI_NO_STATS
-    (void)count, (void)tally, (void)mark;
+    (void)tally, (void)mark;
 #else
-    atomic_store_explicit(count, tally + (mark << DCMI_TALLY_MARKS) + 1, memory_order_relaxed);
+    dcmi_tally_add(tally, DCMI_TALLY_ONE - 1 + mark);
 #endif
 }
 
@@ -43,48 +67,97 @@ dcmi_tally(dcmi_count *count, uint64_t tally, uint64_t mark)
 static inline uint64_t
 dcmi_hot_take(dcmi_cache *cache, uint64_t bytes, unsigned holder)
 {
-    dcmi_magazine *magazine = dcmi_cache_serving(cache, dcmi_class_index(bytes));
+    dcmi_magazine *magazine = cache->serving[dcmi_class_index(bytes) + 1];
     dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed) - 1;
-    uint64_t tally = dcmi_count_read(&magazine->taken);
     uint64_t address = top->address;
-    if (DCMI_UNLIKELY(address == 0) || dcmi_is_sample(tally))
+    if (DCMI_UNLIKELY(address == 0))
         return 0;
-
-    uint64_t mark = dcmi_mark_for(magazine->block_bytes, magazine->slack_shift, bytes);
+    uint64_t block = (magazine->room - bytes) >> magazine->slack_shift;
+    if (DCMI_UNLIKELY(!dcmi_tally_take(&magazine->taken, block)))
+        return 0;
 #ifndef DCMI_NO_CHECKS
-    atomic_store_explicit(top->mark, (uint16_t)(mark | holder), memory_order_relaxed);
+    atomic_store_explicit(top->mark, (uint16_t)(block | holder), memory_order_relaxed);
 #else
     (void)holder;
 #endif
     atomic_store_explicit(&magazine->top, top, memory_order_relaxed);
-    dcmi_tally(&magazine->taken, tally, mark);
     return address;
+}
+
+/* Whether no block of the class can begin there. */
+static inline bool
+dcmi_is_inside(const dcmi_magazine *magazine, uint64_t address)
+{
+#if DCMI_HOT_ASM
+    bool is_inside;
+    __asm__("testq %[address], %[bits]" : "=@ccnz"(is_inside) : [bits] "m"(magazine->inside), [address] "r"(address));
+    return is_inside;
+#else
+    return address & magazine->inside;
+#endif
+}
+
+/* The magazine of a kind; of no class: the one for none, which takes nothing.
+ *
+ * Where a block is taken and given at once, its address comes from the magazine's top, and through the map leads to the
+ * magazine and to its top again: four loads that wait for each other. So the processor is given a guess to go on with,
+ * the magazine of the last give, and a branch that it predicts. Where classes mix, the branch is predicted as well. */
+static inline dcmi_magazine *
+dcmi_hot_magazine(dcmi_cache *cache, uint8_t class_plus_1)
+{
+    dcmi_magazine *magazine = cache->serving[class_plus_1], *guess = cache->recent;
+    if (DCMI_LIKELY(guess == magazine))
+        return guess;
+    __asm__("" : "+r"(magazine)); /* or the compiler sees that both are the same, and spares the branch */
+    return cache->recent = magazine;
+}
+
+/* A block's page in a leaf, and the leaf's offset of it. */
+typedef struct dcmi_spot {
+    dcmi_leaf *leaf;
+    uint64_t offset, page;
+} dcmi_spot;
+
+static inline bool
+dcmi_spot_in(dcmi_spot *out, const dcmi_leaf_place *place, uint64_t address)
+{
+    *out = (dcmi_spot){place->leaf, address - place->base, (address - place->base) >> DCMI_PAGE_SHIFT};
+    __asm__("" : "+r"(out->page)); /* or the compiler shifts twice, once for the comparison */
+    return out->page < DCMI_LEAF_PAGES;
+}
+
+/* Where an address is in the map: in the near leaf, in the one of the last address that was not, or the map is asked;
+ * false: nowhere. Leaves live as long as their pool. */
+static inline bool
+dcmi_hot_spot(dcmi_spot *out, dcmi_cache *cache, uint64_t address)
+{
+    if (DCMI_LIKELY(dcmi_spot_in(out, &cache->near, address)) || dcmi_spot_in(out, &cache->far, address))
+        return true;
+    dcmi_cell cell = dcmi_map_cell(cache->map, address);
+    if (!cell.leaf)
+        return false;
+    cache->far = (dcmi_leaf_place){address - cell.offset, cell.leaf};
+    return dcmi_spot_in(out, &cache->far, address);
 }
 
 /* False: go the slow way, nothing has changed. */
 static inline bool
 dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
 {
-    dcmi_cell cell = dcmi_map_cell(cache->map, address);
-    if (DCMI_UNLIKELY(!cell.leaf))
+    dcmi_spot spot;
+    if (DCMI_UNLIKELY(!dcmi_hot_spot(&spot, cache, address)))
         return false;
-    dcmi_page *page = dcmi_cell_page(cell);
-    unsigned kind = atomic_load_explicit(&page->kind, memory_order_relaxed);
-    /* No class: the magazine for none, which takes nothing. */
-    dcmi_magazine *magazine = dcmi_cache_magazine_of(cache, kind & DCMI_PAGE_CLASS);
+    const _Atomic uint8_t *kind = &spot.leaf->pages[spot.page].kind_bytes[DCMI_PAGE_CLASS_BYTE];
+    dcmi_magazine *magazine = dcmi_hot_magazine(cache, atomic_load_explicit(kind, memory_order_relaxed));
     dcmi_entry *top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
-    uint64_t tally = dcmi_count_read(&magazine->given);
-    if (DCMI_UNLIKELY(top >= magazine->limit) || dcmi_is_sample(tally))
+    if (DCMI_UNLIKELY(top >= magazine->limit))
         return false;
 
-    /* Where marks can stand: any other address is no block's start. Choosing by arithmetic instead of a branch was
-     * measured: no gain in churn, half a nanosecond more elsewhere. */
-    bool is_slab = dcmi_page_is_slab(kind);
-    _Atomic uint16_t *live = is_slab ? dcmi_cell_slot(cell) : &page->live;
+    /* Any address that is no multiple of the class's is no block's start; its mark would be another's. */
+    _Atomic uint16_t *live = dcmi_leaf_mark(spot.leaf, spot.offset, magazine->mark_begin, magazine->mark_shift);
     int16_t mark = 1;
 #ifndef DCMI_NO_CHECKS
-    uint64_t mask = is_slab ? DCMI_QUANTUM - 1 : DCMI_PAGE - 1;
-    if (DCMI_UNLIKELY(address & mask))
+    if (DCMI_UNLIKELY(dcmi_is_inside(magazine, address)))
         return false;
     uint16_t whole = atomic_load_explicit(live, memory_order_relaxed);
     mark = dcmi_mark_for_holder(whole, holder);
@@ -102,7 +175,7 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
     top->address = address;
     top->mark = live;
     atomic_store_explicit(&magazine->top, top + 1, memory_order_relaxed);
-    dcmi_tally(&magazine->given, tally, (uint16_t)mark);
+    dcmi_tally_give(&magazine->given, (uint16_t)mark);
     return true;
 }
 
@@ -121,7 +194,7 @@ static inline uint64_t
 dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    uint64_t address = dcmi_cache_enter(cache, (uintptr_t)manager) ? dcmi_hot_take(cache, bytes, holder) : 0;
+    uint64_t address = DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) ? dcmi_hot_take(cache, bytes, holder) : 0;
     dcmi_cache_leave(cache);
     return address;
 }
@@ -130,7 +203,7 @@ static inline bool
 dcmi_pool_give_hot(dcmem_manager *manager, uint64_t address, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    bool is_given = dcmi_cache_enter(cache, (uintptr_t)manager) && dcmi_hot_give(cache, address, holder);
+    bool is_given = DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) && dcmi_hot_give(cache, address, holder);
     dcmi_cache_leave(cache);
     return is_given;
 }

@@ -5,7 +5,6 @@
 #include "base/size.h"
 
 #define ROOT_BYTES ((uint64_t)DCMI_ROOT_ENTRIES * sizeof(dcmi_leaf *))
-#define NO_BASE    (1ull << 63) /* not an address of any program */
 
 dcmem_result
 dcmi_map_init(dcmi_map *map)
@@ -16,7 +15,7 @@ dcmi_map_init(dcmi_map *map)
         dcmi_map_fini(map);
         return dcmi_fail(DCMEM_E_NO_HOST_MEMORY, "no address space for a page map; raise the limit (ulimit -v)");
     }
-    atomic_store(&map->base, NO_BASE);
+    atomic_store(&map->base, DCMI_MAP_NO_BASE);
     atomic_store(&map->root[0], map->near);
     return DCMEM_OK;
 }
@@ -50,7 +49,7 @@ dcmi_map_reset(dcmi_map *map)
 {
     drop_leaves(map);
     dcmi_os_forget(map->near, sizeof *map->near);
-    atomic_store(&map->base, NO_BASE);
+    atomic_store(&map->base, DCMI_MAP_NO_BASE);
 }
 
 /* Memory comes from above downwards as a rule, and not far apart. */
@@ -58,7 +57,7 @@ static void
 set_base(dcmi_map *map, uint64_t first)
 {
     uint64_t base = dcmi_round_down(dcmi_less(first, DCMI_LEAF_BYTES / 4 * 3), DCMI_PAGE);
-    uint64_t none = NO_BASE;
+    uint64_t none = DCMI_MAP_NO_BASE;
     atomic_compare_exchange_strong(&map->base, &none, base);
 }
 

@@ -22,6 +22,7 @@
 #include <dcmem/result.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #define DCMI_ADDRESS_BITS 47
 #define DCMI_LEAF_BITS    33
@@ -31,7 +32,10 @@
 
 typedef struct dcmi_page {
     _Atomic uint32_t owner; /* span, or slab where the kind is a slab's; region in the top bits */
-    _Atomic uint16_t kind;
+    union {
+        _Atomic uint16_t kind;
+        _Atomic uint8_t kind_bytes[2];
+    };
     _Atomic uint16_t live;
 } dcmi_page;
 
@@ -42,6 +46,9 @@ _Static_assert(sizeof(dcmi_page) == 8, "one word a page");
 #define DCMI_PAGE_DIRECT 0x100u  /* a run that is no class's */
 #define DCMI_PAGE_SLAB   0x8000u /* blocks are cut from it */
 #define DCMI_PAGE_CLASS  0xffu
+
+/* Which of kind_bytes[] is the lower one. */
+#define DCMI_PAGE_CLASS_BYTE (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 
 typedef struct dcmi_leaf {
     dcmi_page pages[DCMI_LEAF_PAGES];
@@ -61,6 +68,14 @@ typedef struct dcmi_map {
     dcmi_leaf *near;
     _Atomic(dcmi_leaf *) *root; /* by leaf, counted from the base and around; [0] is near */
 } dcmi_map;
+
+#define DCMI_MAP_NO_BASE (1ull << 63) /* not an address of any program */
+
+static inline bool
+dcmi_map_has_memory(const dcmi_map *map)
+{
+    return atomic_load_explicit(&map->base, memory_order_relaxed) != DCMI_MAP_NO_BASE;
+}
 
 dcmem_result dcmi_map_init(dcmi_map *map);
 void dcmi_map_fini(dcmi_map *map);
@@ -105,6 +120,23 @@ static inline _Atomic uint16_t *
 dcmi_cell_slot(dcmi_cell cell)
 {
     return &cell.leaf->slots[cell.offset / 64];
+}
+
+/* The same of a block that begins there, whichever kind it is of: from a leaf's beginning to its marks of that kind, and
+ * by how much to shift the offset. The offset must be a multiple of a page or of a slot. */
+#define DCMI_PAGE_MARK_BEGIN offsetof(dcmi_page, live)
+#define DCMI_PAGE_MARK_SHIFT (DCMI_PAGE_SHIFT - 3)
+#define DCMI_SLOT_MARK_BEGIN offsetof(dcmi_leaf, slots)
+#define DCMI_SLOT_MARK_SHIFT 5
+
+_Static_assert(offsetof(dcmi_leaf, pages) == 0, "where marks of pages begin");
+_Static_assert(sizeof(dcmi_page) == DCMI_PAGE >> DCMI_PAGE_MARK_SHIFT, "from a page's mark to the next one's");
+_Static_assert(sizeof(uint16_t) == 64u >> DCMI_SLOT_MARK_SHIFT, "from a slot's mark to the next one's");
+
+static inline _Atomic uint16_t *
+dcmi_leaf_mark(dcmi_leaf *leaf, uint64_t offset, uint64_t begin, unsigned shift)
+{
+    return (_Atomic uint16_t *)(void *)((char *)leaf + begin + (offset >> shift));
 }
 
 /* The entry of a page that is covered. */

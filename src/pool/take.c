@@ -155,7 +155,7 @@ take_class(request *r, dcmi_region *region)
         uint16_t mark = (uint16_t)dcmi_mark_for(class->bytes, class->slack_shift, r->bytes);
         atomic_store_explicit(entry.mark, (uint16_t)(mark | r->holder), memory_order_relaxed);
         count_miss(r);
-        dcmi_magazine_count_taken(magazine, mark);
+        dcmi_magazine_settle(magazine, (dcmi_totals){.blocks = 1, .marks = mark}, (dcmi_totals){0});
     }
     dcmi_count_add(&r->cache->large_takes, r->is_large);
     dcmi_cache_disown(r->cache, is_locked);
@@ -445,12 +445,12 @@ take_failed(dcmi_pool *pool, uint64_t bytes)
     return 0;
 }
 
-/* For how many calls this one is timed, 0: it is not. A hit that comes the slow way because its tally is full stands
- * for all that the tally counts; of the others a few are timed. */
+/* For how many calls this one is timed, 0: it is not. A hit that comes the slow way because it is to be timed stands
+ * for all since the last one; of the others a few are timed. */
 static uint32_t
-timing_weight(dcmi_cache *cache, const dcmi_count *tally)
+timing_weight(dcmi_cache *cache, bool is_sample)
 {
-    if (tally && dcmi_is_sample(dcmi_count_read(tally)))
+    if (is_sample)
         return DCMI_SAMPLE_EVERY;
     dcmi_count_add(&cache->samples, 1);
     return dcmi_count_read(&cache->samples) % TIMED_EVERY == 0 ? TIMED_EVERY : 0;
@@ -464,7 +464,7 @@ dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned hol
         return take_failed(pool, bytes);
 
     const dcmi_magazine *magazine = r.class == DCMI_CLASS_NONE ? NULL : dcmi_cache_magazine(r.cache, r.class);
-    uint32_t weight = timing_weight(r.cache, magazine ? &magazine->taken : NULL);
+    uint32_t weight = timing_weight(r.cache, magazine && dcmi_magazine_is_full(magazine));
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     uint64_t address = climb(&r);
     if (weight)
@@ -539,6 +539,8 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
     if (is_in)
         dcmi_cache_grant(cache, class);
     uint32_t cap = dcmi_magazine_cap(magazine);
+    if (dcmi_magazine_is_due(magazine))
+        dcmi_magazine_set_cap(magazine, cap);
     is_in = is_in && cap > 0;
     if (is_in && dcmi_magazine_count(magazine) >= cap)
         shed(pool, class, magazine);
@@ -547,7 +549,7 @@ give_class(dcmi_pool *pool, dcmi_cache *cache, unsigned class, dcmi_entry entry,
         magazine->entries[count] = entry;
         dcmi_magazine_set_count(magazine, count + 1);
     }
-    dcmi_magazine_count_given(magazine, mark);
+    dcmi_magazine_settle(magazine, (dcmi_totals){0}, (dcmi_totals){.blocks = 1, .marks = mark});
     dcmi_cache_disown(cache, is_locked);
 
     if (!is_in)
@@ -637,8 +639,8 @@ dcmi_pool_give(dcmi_pool *pool, uint64_t address, unsigned holder)
 
     if (pool->has_exact_peaks)
         atomic_fetch_sub(&pool->used_exact, capacity_of(pool, address, class));
-    const dcmi_count *tally = class == DCMI_CLASS_NONE ? NULL : &dcmi_cache_magazine(cache, class)->given;
-    uint32_t weight = timing_weight(cache, tally);
+    bool is_sample = class != DCMI_CLASS_NONE && dcmi_magazine_is_due(dcmi_cache_magazine(cache, class));
+    uint32_t weight = timing_weight(cache, is_sample);
     uint64_t begin = weight ? dcmi_os_now_ns() : 0;
     if (class == DCMI_CLASS_NONE)
         give_direct(pool, cache, address, was_live - 1u);

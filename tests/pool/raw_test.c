@@ -43,6 +43,28 @@ TEST(raw__usable_size_is_at_least_what_was_asked_and_can_all_be_used)
     manager_end(manager);
 }
 
+TEST(raw__blocks_further_apart_than_the_near_leaf_come_and_go_like_others)
+{
+    test_device it = device_open(64 * GIB, NULL);
+    void *between = allocate(it.manager, 20 * GIB); /* more than a leaf */
+    const uint64_t sizes[] = {64, 5000, 64 * KIB, MIB, 3 * MIB};
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *first = allocate(it.manager, sizes[i]);
+        release(it.manager, first);
+        for (unsigned n = 0; n < 3; n++) {
+            void *again = allocate(it.manager, sizes[i]);
+            EXPECT(again == first);
+            EXPECT_EQ(dcmem_raw_free(it.manager, (char *)again + 32), DCMEM_E_INTERIOR);
+            release(it.manager, again);
+            EXPECT_EQ(dcmem_raw_free(it.manager, again), DCMEM_E_ALREADY_FREE);
+        }
+    }
+    dcmem_stats stats = stats_of(it.manager);
+    EXPECT_GE(stats.magazine_hits, 3 * sizeof sizes / sizeof sizes[0]);
+    release(it.manager, between);
+    device_close(&it);
+}
+
 TEST(raw__an_aligned_block_lies_at_a_multiple_of_every_power_of_two)
 {
     dcmem_manager *manager = cpu_manager(NULL);

@@ -439,6 +439,21 @@ TEST(stats__clear_frees_everything_and_sets_every_counter_to_zero)
 
 /* ---- Histograms ---- */
 
+TEST(stats__one_hit_in_1024_is_timed_and_stands_for_all_of_them)
+{
+    dcmem_manager *manager = cpu_manager(NULL);
+    for (unsigned i = 0; i < 100 * 1024; i++)
+        release(manager, allocate(manager, 64));
+    dcmem_stats stats = stats_of(manager);
+    EXPECT_EQ(stats.allocations, 100 * 1024);
+    EXPECT_EQ(stats.frees, 100 * 1024);
+    EXPECT_GE(stats.allocate_latency.count, 98 * 1024);
+    EXPECT_LE(stats.allocate_latency.count, 102 * 1024);
+    EXPECT_GE(stats.free_latency.count, 98 * 1024);
+    EXPECT_LE(stats.free_latency.count, 102 * 1024);
+    manager_end(manager);
+}
+
 TEST(stats__histograms_count_every_allocation_and_every_driver_call)
 {
     book *b = book_open(NULL, 15);
