@@ -514,9 +514,11 @@ count_copy(const passage *self, uint64_t ns)
     dcmi_carry_count(self->from.pool, &between, &self->from, 1, self->bytes);
 }
 
-static dcmem_result
-copy_chosen(passage *self)
+/* Out of line: most copies have no choice, and should not make room for one. */
+static __attribute__((noinline)) dcmem_result
+copy_chosen(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
+    passage copy = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool}, *self = &copy;
     self->traffic = dcmi_traffic_of(self->pool ? self->pool : self->to.pool);
     find_costs(self);
     dcmi_route_facts facts = facts_of(self);
@@ -566,8 +568,7 @@ dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_erra
         return copy_nothing(to, bytes, errand);
     if (pool && !has_choice(pool, to, from, bytes))
         return copy_plainly(pool, to, from, bytes, errand);
-    passage self = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool};
-    return copy_chosen(&self);
+    return copy_chosen(pool, to, from, bytes, errand);
 }
 
 /* ---- Fills ---- */
