@@ -18,7 +18,7 @@
 
 #define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
 #define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
-#define LEAST_TRIAL        (4ull << 20)  /* a large copy tries several routes, each with a part of it */
+#define LEAST_TRIAL        (8ull << 20)  /* a large copy tries several routes, each with a part of it */
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
 
@@ -450,10 +450,12 @@ choose(const passage *self, uint64_t whole)
     return dcmi_cost_choose(self->costs, whole, self->possible);
 }
 
-/* How much of what is left a trial should move. */
+/* How much of what is left a trial should move: all of it, where parts would lie in caches that the whole does not. */
 static uint64_t
 trial_bytes(uint64_t whole, uint64_t left)
 {
+    if (whole < DCMI_COST_LARGE_BYTES)
+        return left;
     return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 8, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
 }
 
