@@ -18,7 +18,7 @@
 
 #define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
 #define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
-#define LEAST_TRIAL        (4ull << 20)  /* a large copy tries several routes, each with a part of it */
+#define LEAST_TRIAL        (8ull << 20)  /* a large copy tries several routes, each with a part of it */
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
 
@@ -450,10 +450,12 @@ choose(const passage *self, uint64_t whole)
     return dcmi_cost_choose(self->costs, whole, self->possible);
 }
 
-/* How much of what is left a trial should move. */
+/* How much of what is left a trial should move: all of it, where parts would lie in caches that the whole does not. */
 static uint64_t
 trial_bytes(uint64_t whole, uint64_t left)
 {
+    if (whole < DCMI_COST_LARGE_BYTES)
+        return left;
     return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 8, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
 }
 
@@ -514,9 +516,11 @@ count_copy(const passage *self, uint64_t ns)
     dcmi_carry_count(self->from.pool, &between, &self->from, 1, self->bytes);
 }
 
-static dcmem_result
-copy_chosen(passage *self)
+/* Out of line: most copies have no choice, and should not make room for one. */
+static __attribute__((noinline)) dcmem_result
+copy_chosen(dcmi_pool *pool, const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_errand *errand)
 {
+    passage copy = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool}, *self = &copy;
     self->traffic = dcmi_traffic_of(self->pool ? self->pool : self->to.pool);
     find_costs(self);
     dcmi_route_facts facts = facts_of(self);
@@ -566,8 +570,7 @@ dcmi_carry(const dcmi_site *to, const dcmi_site *from, uint64_t bytes, dcmi_erra
         return copy_nothing(to, bytes, errand);
     if (pool && !has_choice(pool, to, from, bytes))
         return copy_plainly(pool, to, from, bytes, errand);
-    passage self = {.to = *to, .from = *from, .bytes = bytes, .errand = errand, .pool = pool};
-    return copy_chosen(&self);
+    return copy_chosen(pool, to, from, bytes, errand);
 }
 
 /* ---- Fills ---- */

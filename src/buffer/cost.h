@@ -18,7 +18,7 @@
 #define DCMI_COST_RARE  1024u /* and then every so many; */
 #define DCMI_COST_LARGE 16u   /* every so many of copies from DCMI_COST_LARGE_BYTES on */
 
-#define DCMI_COST_LARGE_BYTES (16ull << 20)
+#define DCMI_COST_LARGE_BYTES (32ull << 20) /* these try routes with parts of them */
 
 #define DCMI_COST_SKIPS 15u /* copies that are not even looked at, where the driver's own is the cheapest */
 

@@ -1,24 +1,10 @@
 /* route.c: what is possible, and what is cheapest. */
 #include "buffer/route.h"
 
-#include <stddef.h>
-
 #define HOPELESS 4u /* times as dear as the best */
 #define MARGIN   32u
 
 _Atomic(dcmi_route) dcmi_route_only = DCMI_ROUTE_COUNT;
-
-dcmi_driver
-dcmi_route_driver(const void *to, bool to_touch, const void *from, bool from_touch)
-{
-    if (to == from || !from)
-        return DCMI_DRIVER_OF_TO;
-    if (!to)
-        return DCMI_DRIVER_OF_FROM;
-    if (from_touch)
-        return DCMI_DRIVER_OF_TO;
-    return to_touch ? DCMI_DRIVER_OF_FROM : DCMI_DRIVER_NONE;
-}
 
 /* The host's own moves. What it can touch anyway drivers move as plainly as it would: only better stores are news. */
 static unsigned

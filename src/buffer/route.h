@@ -6,6 +6,7 @@
 #define DCMI_ROUTE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The plainest first: of two that cost the same the earlier one is taken.
@@ -55,7 +56,17 @@ unsigned dcmi_route_possible(const dcmi_route_facts *facts);
 
 /* Whose driver can reach both ends, where one can. A device is NULL for plain host memory. */
 typedef enum dcmi_driver { DCMI_DRIVER_OF_TO, DCMI_DRIVER_OF_FROM, DCMI_DRIVER_NONE } dcmi_driver;
-dcmi_driver dcmi_route_driver(const void *to, bool to_touch, const void *from, bool from_touch);
+static inline dcmi_driver
+dcmi_route_driver(const void *to, bool to_touch, const void *from, bool from_touch)
+{
+    if (to == from || !from)
+        return DCMI_DRIVER_OF_TO;
+    if (!to)
+        return DCMI_DRIVER_OF_FROM;
+    if (from_touch)
+        return DCMI_DRIVER_OF_TO;
+    return to_touch ? DCMI_DRIVER_OF_FROM : DCMI_DRIVER_NONE;
+}
 
 /* What a route has cost. */
 typedef struct dcmi_route_cost {

@@ -252,9 +252,9 @@ TEST(cost__is_due_early_and_rarely_and_more_often_where_parts_are_tried)
         count += dcmi_cost_is_due(MIB, uses);
     EXPECT_EQ(count, 4);
     for (size_t i = 0; i < 4; i++)
-        EXPECT(dcmi_cost_is_due(16 * MIB - 1, due[i]));
-    EXPECT(dcmi_cost_is_due(16 * MIB, 16));
-    EXPECT(!dcmi_cost_is_due(16 * MIB, 17));
+        EXPECT(dcmi_cost_is_due(DCMI_COST_LARGE_BYTES - 1, due[i]));
+    EXPECT(dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 16));
+    EXPECT(!dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 17));
 }
 
 TEST(cost__a_machine_that_has_changed_is_noticed)
