@@ -175,6 +175,7 @@ forget(dcmi_cache *cache)
             continue;
         magazine->limit = NULL;
         magazine->cap = 0;
+        atomic_store_explicit(&magazine->is_due, 0, memory_order_relaxed);
         atomic_store_explicit(&magazine->top, NULL, memory_order_relaxed);
         zero(&magazine->taken);
         zero(&magazine->given);
@@ -371,8 +372,10 @@ dcmi_magazine_settle(dcmi_magazine *magazine, dcmi_totals taken, dcmi_totals giv
     atomic_store_explicit(&magazine->given, 0, memory_order_relaxed);
     atomic_store_explicit(&magazine->sequence, sequence + 2, memory_order_release);
 
-    if (dcmi_count_read(&magazine->totals[2]) / DCMI_SAMPLE_EVERY != samples && magazine->cap > 0)
+    if (dcmi_count_read(&magazine->totals[2]) / DCMI_SAMPLE_EVERY != samples && magazine->cap > 0) {
         magazine->limit = magazine->entries;
+        atomic_store_explicit(&magazine->is_due, 1, memory_order_relaxed);
+    }
 }
 
 void

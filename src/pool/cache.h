@@ -72,7 +72,8 @@ typedef struct dcmi_magazine {
     uint64_t mark_begin; /* where in a leaf its marks stand */
     uint8_t mark_shift;
     uint8_t slack_shift;
-    uint8_t cap; /* most blocks; 0: none are kept */
+    uint8_t cap;            /* most blocks; 0: none are kept */
+    _Atomic uint8_t is_due; /* the next block given is to be timed; seen by the owner before it is alone */
     _Atomic uint32_t sequence;
     _Alignas(64) dcmi_count totals[4]; /* blocks and marks taken, blocks and marks given */
     dcmi_entry bottom;                 /* address 0: what an empty magazine's top stands on */
@@ -158,9 +159,9 @@ typedef struct dcmi_cache {
     DCMI_CACHE_COUNTS(DCMEM_X)
 #undef DCMEM_X
 
-    /* Index of a request + 1 -> its magazine. All of them the one for no class, which is always empty, until blocks of a
-     * class are kept here; and what is too large or 0 bytes has an index too. A class that is in use serves requests of
-     * its own size, whose index is the class: so this is also class + 1 -> magazine, where 0 is for no class. */
+    /* Index of a request + 1 -> its magazine. All of them the one for no class, which is always empty, until blocks of
+     * a class are kept here; and what is too large or 0 bytes has an index too. A class that is in use serves requests
+     * of its own size, whose index is the class: so this is also class + 1 -> magazine, where 0 is for no class. */
     _Alignas(64) dcmi_magazine *serving[DCMI_INDEX_COUNT + 1];
     _Alignas(64) dcmi_magazine none;
     dcmi_magazine magazines[DCMI_CLASS_COUNT];
@@ -244,11 +245,10 @@ dcmi_magazine_is_full(const dcmi_magazine *magazine)
     return dcmi_tally_is_over(dcmi_count_read(&magazine->taken) + DCMI_TALLY_ONE);
 }
 
-/* Whether the next block given is one to be timed; no longer. */
 static inline bool
 dcmi_magazine_is_due(const dcmi_magazine *magazine)
 {
-    return magazine->cap > 0 && magazine->limit == magazine->entries;
+    return atomic_load_explicit(&magazine->is_due, memory_order_relaxed);
 }
 
 static inline void
@@ -256,6 +256,7 @@ dcmi_magazine_set_cap(dcmi_magazine *magazine, uint32_t cap)
 {
     magazine->cap = (uint8_t)cap;
     magazine->limit = magazine->entries + cap;
+    atomic_store_explicit(&magazine->is_due, 0, memory_order_relaxed);
 }
 
 /* After a fork, of a magazine whose owner is not there any more: it may have been stopped anywhere. */

@@ -37,9 +37,7 @@ dcmi_tally_take(dcmi_count *tally, uint64_t block)
     return true;
 #elif DCMI_HOT_ASM
     bool is_over;
-    __asm__("addq %[block], %[tally]"
-            : [tally] "+m"(*(char(*)[8])tally), "=@ccs"(is_over)
-            : [block] "r"(block));
+    __asm__("addq %[block], %[tally]" : [tally] "+m"(*(char(*)[8])tally), "=@ccs"(is_over) : [block] "r"(block));
     if (DCMI_LIKELY(!is_over))
         return true;
     dcmi_tally_add(tally, -block);
@@ -194,7 +192,8 @@ static inline uint64_t
 dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)
 {
     dcmi_cache *cache = dcmi_cache_current;
-    uint64_t address = DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) ? dcmi_hot_take(cache, bytes, holder) : 0;
+    uint64_t address =
+        DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) ? dcmi_hot_take(cache, bytes, holder) : 0;
     dcmi_cache_leave(cache);
     return address;
 }

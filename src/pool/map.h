@@ -122,8 +122,8 @@ dcmi_cell_slot(dcmi_cell cell)
     return &cell.leaf->slots[cell.offset / 64];
 }
 
-/* The same of a block that begins there, whichever kind it is of: from a leaf's beginning to its marks of that kind, and
- * by how much to shift the offset. The offset must be a multiple of a page or of a slot. */
+/* The same of a block of either kind that begins there: from a leaf's beginning to its marks of that kind, and by how
+ * much to shift the offset, which must be a multiple of a page or of a slot. */
 #define DCMI_PAGE_MARK_BEGIN offsetof(dcmi_page, live)
 #define DCMI_PAGE_MARK_SHIFT (DCMI_PAGE_SHIFT - 3)
 #define DCMI_SLOT_MARK_BEGIN offsetof(dcmi_leaf, slots)
