@@ -305,7 +305,7 @@ TEST(box__moves_the_bytes_of_its_rows_and_touches_no_other_s_contents_or_state)
 
 LONG_TEST(box__moves_thousands_of_random_boxes_as_a_naive_model_does)
 {
-    expect_boxes_everywhere((int)test_scaled(1500) + 20);
+    expect_boxes_everywhere((int)test_scaled(1500) + 200); /* Fewer need not show every outcome. */
 }
 
 /* ---- One access, few driver calls ---- */
