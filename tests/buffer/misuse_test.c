@@ -363,11 +363,12 @@ LONG_TEST(misuse__a_million_wrong_calls_from_four_threads_each_return_what_their
     device_close(&split);
 }
 
-LONG_TEST(misuse__a_million_wrong_calls_on_an_opencl_device_do_no_harm_either)
+static void
+play_on_backend(const char *backend)
 {
     dcmem_manager *one = cpu_open(), *two;
     const dcmem_manager_options options = {
-        .size = sizeof options, .backend = "opencl", .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
+        .size = sizeof options, .backend = backend, .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
     if (dcmem_manager_create(&two, &options)) {
         cpu_close(one);
         SKIP(dcmem_last_detail()->message);
@@ -375,4 +376,14 @@ LONG_TEST(misuse__a_million_wrong_calls_on_an_opencl_device_do_no_harm_either)
     play_on(one, two, test_scaled(1100000));
     cpu_close(two);
     cpu_close(one);
+}
+
+LONG_TEST(misuse__a_million_wrong_calls_on_an_opencl_device_do_no_harm_either)
+{
+    play_on_backend("opencl");
+}
+
+LONG_TEST(misuse__a_million_wrong_calls_on_a_vulkan_device_do_no_harm_either)
+{
+    play_on_backend("vulkan");
 }
