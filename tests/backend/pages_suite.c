@@ -86,7 +86,10 @@ contract_reserved_ranges_are_aligned_and_apart(contract_device *device)
 void
 contract_reserving_costs_no_memory(contract_device *device)
 {
-    SKIP_UNDER_VALGRIND(); /* it has not as many addresses as the device has bytes */
+    if (test_tool() && strcmp(test_tool(), "valgrind") == 0) {
+        device->backend->close(device->handle);
+        SKIP("valgrind has not as many addresses as the device has bytes");
+    }
     uint64_t bytes = whole_pages(device, device->info.total_bytes);
     uint64_t address = reserve(device, bytes, 0);
     dcmem_extent extent = acquire_main(device, 64 * KIB);
