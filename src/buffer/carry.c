@@ -17,8 +17,8 @@
 #include <string.h>
 
 #define WATCHED_BYTES      (8ull << 20)  /* pieces of a copy that somebody looks on at */
-#define PIECE_BYTES        (32ull << 20) /* of others, and of several threads' */
-#define LEAST_TRIAL        (8ull << 20)  /* a large copy tries several routes, each with a part of it */
+#define PIECE_BYTES        (32ull << 20) /* of others; of several threads', where somebody looks on */
+#define LEAST_TRIAL        (8ull << 20)  /* a large copy tries several routes, each with a quarter of it */
 #define TILE_BYTES         1024u
 #define MOST_PATTERN_BYTES 16u
 
@@ -233,9 +233,11 @@ move_seen(const passage *self, dcmi_route route, char *to, const char *from)
     dcmem_result result = DCMEM_OK;
     self->errand->has_begun = true;
     for (uint64_t done = 0, piece; done < self->bytes && !result; done += piece) {
-        piece = dcmi_min(self->bytes - done, PIECE_BYTES);
+        piece = self->bytes - done;
         if (route != DCMI_ROUTE_wide)
             piece = stride(self->errand, piece);
+        else if (self->errand->watch)
+            piece = dcmi_min(piece, PIECE_BYTES);
         move_by(route, (host_move){to + done, from + done, piece});
         result = arrived(self->errand, piece);
     }
@@ -456,7 +458,7 @@ trial_bytes(uint64_t whole, uint64_t left)
 {
     if (whole < DCMI_COST_LARGE_BYTES)
         return left;
-    return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 8, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
+    return dcmi_min(left, dcmi_min(dcmi_max(dcmi_round_down(whole / 4, DCMI_PAGE), LEAST_TRIAL), PIECE_BYTES));
 }
 
 /* A part of a copy by a route; is_refused: the route is not there, and nothing is known of it afterwards. */

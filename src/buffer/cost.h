@@ -16,7 +16,7 @@
 #define DCMI_COST_EARLY 32u /* after so many copies all is tried anew, */
 #define DCMI_COST_LATER 256u
 #define DCMI_COST_RARE  1024u /* and then every so many; */
-#define DCMI_COST_LARGE 16u   /* every so many of copies from DCMI_COST_LARGE_BYTES on */
+#define DCMI_COST_LARGE 64u   /* every so many of copies from DCMI_COST_LARGE_BYTES on */
 
 #define DCMI_COST_LARGE_BYTES (32ull << 20) /* these try routes with parts of them */
 

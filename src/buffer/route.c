@@ -1,8 +1,7 @@
 /* route.c: what is possible, and what is cheapest. */
 #include "buffer/route.h"
 
-#define HOPELESS 4u /* times as dear as the best */
-#define MARGIN   32u
+#define MARGIN 32u
 
 _Atomic(dcmi_route) dcmi_route_only = DCMI_ROUTE_COUNT;
 
@@ -62,6 +61,15 @@ best_of(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible)
     return best;
 }
 
+/* The more tries a route has had, the less it may be behind the best to have another. */
+static bool
+is_hopeless(dcmi_route_cost cost, uint64_t best)
+{
+    if (cost.tries < DCMI_ROUTE_TRIES_MANY)
+        return cost.tries >= DCMI_ROUTE_TRIES_FEW && cost.ns_per_mib > best + best / 2;
+    return cost.ns_per_mib > best + best / 8;
+}
+
 dcmi_choice
 dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible)
 {
@@ -72,8 +80,7 @@ dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possib
         if (!(possible & DCMI_ROUTE_BIT(route)))
             continue;
         uint64_t cost = costs[route].ns_per_mib;
-        bool is_hopeless = costs[route].tries > 1 && cost > best * HOPELESS;
-        if (is_choice && !is_hopeless && costs[route].tries < DCMI_ROUTE_TRIES)
+        if (is_choice && costs[route].tries < DCMI_ROUTE_TRIES && !is_hopeless(costs[route], best))
             return (dcmi_choice){(dcmi_route)route, true};
         if (cheapest == DCMI_ROUTE_COUNT || cost < limit) {
             cheapest = (dcmi_route)route;

@@ -75,14 +75,17 @@ typedef struct dcmi_route_cost {
 } dcmi_route_cost;
 
 #define DCMI_ROUTE_TRIES 6u
+#define DCMI_ROUTE_TRIES_FEW                                                                                           \
+    2u /* after these a route is given up that takes one and a half times as long as the best, */
+#define DCMI_ROUTE_TRIES_MANY 4u /* and after these one that is an eighth behind it */
 
 typedef struct dcmi_choice {
     dcmi_route route;
     bool is_trial; /* what it costs is to be told */
 } dcmi_choice;
 
-/* Of the possible routes the first that has not been tried DCMI_ROUTE_TRIES times, unless it was hopeless twice; when
- * all have, the cheapest. A later one must be cheaper by a thirty-second. */
+/* Of the possible routes the first that has not been tried DCMI_ROUTE_TRIES times and is not hopeless; when there is
+ * none, the cheapest. A later one must be cheaper by a thirty-second. */
 dcmi_choice dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible);
 
 /* Tests set it: this route, wherever it is possible, whatever it costs; DCMI_ROUTE_COUNT: the cheapest. */

@@ -167,16 +167,20 @@ TEST(route__each_possible_one_is_tried_before_any_is_chosen)
     EXPECT(!dcmi_route_choose(costs, possible).is_trial);
 }
 
-TEST(route__one_that_is_hopeless_twice_gets_no_third_try)
+TEST(route__the_more_tries_one_has_had_the_less_it_may_be_behind_to_have_another)
 {
-    dcmi_route_cost costs[DCMI_ROUTE_COUNT] = {
-        [DCMI_ROUTE_driver] = tried(100), [DCMI_ROUTE_queued] = {401, 2}, [DCMI_ROUTE_mapped] = {400, 2}};
-    dcmi_choice choice = dcmi_route_choose(costs, BIT(driver) | BIT(queued) | BIT(mapped));
-    EXPECT(choice.is_trial);
-    EXPECT_EQ(choice.route, DCMI_ROUTE_mapped);
-    /* One bad try is bad luck, as other programs run. */
-    costs[DCMI_ROUTE_queued] = (dcmi_route_cost){4000, 1};
-    EXPECT_EQ(dcmi_route_choose(costs, BIT(driver) | BIT(queued) | BIT(mapped)).route, DCMI_ROUTE_queued);
+    static const struct {
+        uint32_t ns, tries;
+        bool is_tried;
+    } cases[] = {{9000, 1, true},  {1500, 2, true}, {1501, 2, false}, {1500, 3, true},
+                 {1501, 3, false}, {1125, 4, true}, {1126, 4, false}, {1126, 5, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dcmi_route_cost costs[DCMI_ROUTE_COUNT] = {
+            [DCMI_ROUTE_driver] = tried(1000), [DCMI_ROUTE_queued] = {cases[i].ns, cases[i].tries}};
+        dcmi_choice choice = dcmi_route_choose(costs, BIT(driver) | BIT(queued));
+        EXPECT_EQ(choice.is_trial, cases[i].is_tried);
+        EXPECT_EQ(choice.route, cases[i].is_tried ? DCMI_ROUTE_queued : DCMI_ROUTE_driver);
+    }
 }
 
 TEST(route__the_cheapest_is_taken_and_of_two_that_cost_the_same_the_plainer)
@@ -253,8 +257,8 @@ TEST(cost__is_due_early_and_rarely_and_more_often_where_parts_are_tried)
     EXPECT_EQ(count, 4);
     for (size_t i = 0; i < 4; i++)
         EXPECT(dcmi_cost_is_due(DCMI_COST_LARGE_BYTES - 1, due[i]));
-    EXPECT(dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 16));
-    EXPECT(!dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 17));
+    EXPECT(dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 64));
+    EXPECT(!dcmi_cost_is_due(DCMI_COST_LARGE_BYTES, 65));
 }
 
 TEST(cost__a_machine_that_has_changed_is_noticed)
