@@ -28,6 +28,20 @@ target_compile_definitions(dcmem-test-main PUBLIC
 target_link_libraries(dcmem-test-main PUBLIC
     $<TARGET_NAME_IF_EXISTS:dcmem-testing-static> dcmem-static dcmem-flags ${CMOCKA_LIBRARY} m)
 
+# tests/<area>/<name>_stand_in.c: libraries that tests have opened in a vendor's place, tests/<area>/<name>_stand_in.so.
+file(GLOB stand_ins CONFIGURE_DEPENDS tests/*/*_stand_in.c)
+foreach(source ${stand_ins})
+    cmake_path(GET source STEM LAST_ONLY name)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(GET folder FILENAME area)
+    add_library(${name} MODULE ${source})
+    set_target_properties(${name} PROPERTIES
+        PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/${area})
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} PRIVATE dcmem-flags)
+    list(APPEND stand_ins_of_${area} ${name})
+endforeach()
+
 file(GLOB test_sources CONFIGURE_DEPENDS tests/*/*_test.c tests/*/*_test.cpp)
 file(GLOB test_scripts CONFIGURE_DEPENDS tests/*/*_test.sh)
 set(list "")
@@ -56,21 +70,11 @@ foreach(source ${test_sources})
         target_link_libraries(${target} PRIVATE dcmem-cli-parts)
     endif()
     target_link_libraries(${target} PRIVATE dcmem-test-main)
+    if(stand_ins_of_${area})
+        add_dependencies(${target} ${stand_ins_of_${area}})
+    endif()
     add_test(NAME ${area}/${name} COMMAND ${target})
     string(APPEND list "${PROJECT_BINARY_DIR}/tests/${area}/${name}\n")
-endforeach()
-
-# tests/<area>/<name>_stand_in.c: libraries that tests have opened in a vendor's place, tests/<area>/<name>_stand_in.so.
-file(GLOB stand_ins CONFIGURE_DEPENDS tests/*/*_stand_in.c)
-foreach(source ${stand_ins})
-    cmake_path(GET source STEM LAST_ONLY name)
-    cmake_path(GET source PARENT_PATH folder)
-    cmake_path(GET folder FILENAME area)
-    add_library(${name} MODULE ${source})
-    set_target_properties(${name} PROPERTIES
-        PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/${area})
-    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
-    target_link_libraries(${name} PRIVATE dcmem-flags)
 endforeach()
 
 # tests/layers/opencl_layer.c: stands before the real driver, by the headers of the loader that puts it there.

@@ -52,6 +52,8 @@ typedef struct dcmem_extent {
     uint64_t driver;  /* the driver's private word */
     dcmem_kind kind;
     uint32_t flags; /* the driver's own */
+    void *direct;   /* where the host's own moves are all that the driver's blocking copies and fills of it are, or
+                       NULL. Heeded of dcmem's own drivers only: whoever stands before a driver sees all its calls */
 } dcmem_extent;
 
 /* What acquire is asked for. */

@@ -95,6 +95,16 @@ open_handle(void **out, const dcmem_backend *backend, const dcmem_open *options)
     return backend->open(out, backend, options);
 }
 
+static bool
+is_built_in(const dcmem_backend *backend)
+{
+    return false
+#define DCMEM_X(name) || backend == &dcmi_##name##_backend
+        DCMI_BUILT_IN_BACKENDS(DCMEM_X)
+#undef DCMEM_X
+            ;
+}
+
 dcmem_result
 dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *driver, const dcmem_open *options)
 {
@@ -120,6 +130,7 @@ dcmi_device_open(dcmi_device *device, const char *name, const dcmem_backend *dri
 
     device->registered = registered;
     device->backend = backend;
+    device->is_own = is_built_in(backend);
     device->is_counted = is_counted;
     device->is_lent = options->native != NULL;
     device->ops = *backend;

@@ -23,6 +23,7 @@ typedef struct dcmi_device {
     dcmem_backend ops;               /* of `backend`, with stubs: never a NULL function */
     void *handle;
     bool is_lent;           /* the caller's own, with a queue that his work is on */
+    bool is_own;            /* `backend` is one of this library's: nobody stands before it */
     bool is_counted;        /* the registry counts this device as a user of the backend */
     dcmem_device_info info; /* as of the opening; free bytes are asked anew */
     _Atomic uint64_t op_index;

@@ -688,11 +688,11 @@ grant(dcmi_grant *out, const attempt *try)
 }
 
 uint64_t
-dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end)
+dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end, unsigned own)
 {
-    CHECK(locked->slot->face == DCMI_FACE_SHARED && locked->slot->state != DCMI_STATE_RANGES);
+    CHECK(locked->slot->state != DCMI_STATE_RANGES);
     dcmi_slot_ready_more(locked->slot);
-    return enter(locked, operation, begin, end, NULL, DCMEM_SIDE_DEVICE, UNIFIED_SIDES)->ticket;
+    return enter(locked, operation, begin, end, NULL, DCMEM_SIDE_DEVICE, own)->ticket;
 }
 
 typedef struct patience {

@@ -40,10 +40,10 @@ typedef struct dcmi_grant {
 
 dcmem_result dcmi_access_open(dcmi_grant *out, const dcmi_wish *wish);
 
-/* For who has locked the slot himself and seen that nothing is in the way: a buffer of one memory, coherent, whose
- * bytes are in one state, and of which nobody has an access open. Returns the ticket of one, of the device's side. It
- * is left without a driver's call and without waiting. */
-uint64_t dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end);
+/* For who has locked the slot himself and seen that nothing is in the way: a buffer whose device's side the host sees
+ * at any time, whose bytes are in one state, and of which nobody has an access open. Returns the ticket of one, of that
+ * side, or of both where they are one memory: `own`. It is left without a driver's call and without waiting. */
+uint64_t dcmi_access_enter(dcmi_locked *locked, dcmi_operation operation, uint64_t begin, uint64_t end, unsigned own);
 void dcmi_access_leave(const dcmem_buffer *buffer, uint64_t ticket);
 
 /* In map.c: opens an access as its user sees it, for a queue or (0) for himself. Arguments have been checked. */

@@ -234,25 +234,6 @@ flags_of(dcmi_slot *slot)
     return &halves[__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__];
 }
 
-static bool
-try_lock(dcmi_slot *slot, uint64_t word)
-{
-    return !(word & DCMI_WORD_LOCKED) &&
-           atomic_compare_exchange_strong_explicit(&slot->word, &word, word | DCMI_WORD_LOCKED, memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-
-bool
-dcmi_slot_try_lock(dcmi_locked *out, const dcmem_buffer *buffer)
-{
-    dcmi_slot *slot = dcmi_handle_slot(buffer);
-    uint64_t word = slot ? atomic_load_explicit(&slot->word, memory_order_acquire) : 0;
-    if (!slot || !dcmi_word_is(word, buffer) || !try_lock(slot, word))
-        return false;
-    *out = (dcmi_locked){slot, word};
-    return true;
-}
-
 dcmem_result
 dcmi_slot_lock(dcmi_locked *out, const dcmem_buffer *buffer)
 {
@@ -263,7 +244,7 @@ dcmi_slot_lock(dcmi_locked *out, const dcmem_buffer *buffer)
         uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
         if (DCMI_UNLIKELY(!dcmi_word_is(word, buffer)))
             return dcmi_handle_refuse(buffer);
-        if (DCMI_LIKELY(try_lock(slot, word))) {
+        if (DCMI_LIKELY(dcmi_slot_try(slot, word))) {
             *out = (dcmi_locked){slot, word};
             return DCMEM_OK;
         }
@@ -371,7 +352,7 @@ dcmi_slot_brought(dcmi_locked *locked)
     dcmi_thread_current->transfers--;
     for (uint32_t spin = 0;; spin++) {
         uint64_t word = atomic_load_explicit(&locked->slot->word, memory_order_relaxed);
-        if (try_lock(locked->slot, word)) {
+        if (dcmi_slot_try(locked->slot, word)) {
             locked->word = word & ~DCMI_WORD_BRINGING;
             return;
         }

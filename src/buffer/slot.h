@@ -269,11 +269,29 @@ typedef struct dcmi_locked {
     uint64_t word; /* without LOCKED */
 } dcmi_locked;
 
+/* From `word`, as it was seen just now, to the same LOCKED. */
+static inline bool
+dcmi_slot_try(dcmi_slot *slot, uint64_t word)
+{
+    return !(word & DCMI_WORD_LOCKED) &&
+           atomic_compare_exchange_strong_explicit(&slot->word, &word, word | DCMI_WORD_LOCKED, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
 /* Locks the slot of a live buffer, whoever may be BRINGING. */
 dcmem_result dcmi_slot_lock(dcmi_locked *out, const dcmem_buffer *buffer);
 
 /* The same, but at once or not at all; without a word of why not. */
-bool dcmi_slot_try_lock(dcmi_locked *out, const dcmem_buffer *buffer);
+static inline bool
+dcmi_slot_try_lock(dcmi_locked *out, const dcmem_buffer *buffer)
+{
+    dcmi_slot *slot = dcmi_handle_slot(buffer);
+    uint64_t word = slot ? atomic_load_explicit(&slot->word, memory_order_acquire) : 0;
+    if (!slot || !dcmi_word_is(word, buffer) || !dcmi_slot_try(slot, word))
+        return false;
+    *out = (dcmi_locked){slot, word};
+    return true;
+}
 
 /* As dcmi_slot_lock(), and waits until nobody is BRINGING; DCMEM_E_BUSY where this thread itself is in the midst of
  * that, for whatever buffer. */
@@ -281,6 +299,13 @@ dcmem_result dcmi_slot_lock_still(dcmi_locked *out, const dcmem_buffer *buffer);
 
 /* Gives the lock back with the word as `locked` says; wakes those who wait when there is news for them. */
 void dcmi_slot_unlock(const dcmi_locked *locked, bool is_news);
+
+/* The same, where there is no news for anybody. */
+static inline void
+dcmi_slot_leave(dcmi_locked locked)
+{
+    atomic_store_explicit(&locked.slot->word, locked.word, memory_order_release);
+}
 
 /* Gives the lock back and sleeps until there is news, or until `timeout_ns` are over. The lock is not held then. */
 void dcmi_slot_sleep(const dcmi_locked *locked, uint64_t timeout_ns);

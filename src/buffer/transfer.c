@@ -259,7 +259,7 @@ dcmem_result
 dcmem_buffer_copy_in(dcmem_view to, const void *from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(from);
-    if (!dcmi_has_gates() && dcmi_touch_write(to, from))
+    if (!dcmi_has_gates() && dcmi_touch_write(&to, from))
         return DCMEM_OK;
     dcmi_end target = dcmi_end_of_view(to), origin = dcmi_end_of_host(from, to.bytes);
     return dcmi_transfer(&target, &origin, NULL, NULL, timeout_ns);
@@ -269,7 +269,7 @@ dcmem_result
 dcmem_buffer_copy_out(void *to, dcmem_view from, uint64_t timeout_ns)
 {
     DCMI_REQUIRE(to);
-    if (!dcmi_has_gates() && dcmi_touch_read(to, from))
+    if (!dcmi_has_gates() && dcmi_touch_read(to, &from))
         return DCMEM_OK;
     dcmi_end target = dcmi_end_of_host(to, from.bytes), origin = dcmi_end_of_view(from);
     return dcmi_transfer(&target, &origin, NULL, NULL, timeout_ns);
@@ -291,7 +291,7 @@ dcmem_buffer_fill(dcmem_view view, const void *pattern, uint32_t pattern_bytes)
     result = dcmi_gate_ask_view(DCMEM_GATE_fill, view);
     if (result)
         return result;
-    if (pattern_bytes == 1 && dcmi_touch_fill(view, *(const uint8_t *)pattern))
+    if (pattern_bytes == 1 && dcmi_touch_fill(&view, *(const uint8_t *)pattern))
         return DCMEM_OK;
     dcmi_wish wish = {.view = view, .side = DCMEM_SIDE_DEVICE, .operation = DCMI_WRITE};
     result = dcmi_access_open(&target, &wish);

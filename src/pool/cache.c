@@ -97,6 +97,7 @@ attach(dcmi_cache *cache, dcmi_pool *pool, uint32_t thread_number)
     cache->table = &pool->table;
     cache->map = &pool->map;
     cache->pool = pool;
+    cache->is_host = dcmi_device_is_host(pool->device);
     learn_near(cache);
     cache->far = (dcmi_leaf_place){DCMI_MAP_NO_BASE, NULL};
     for (unsigned index = 0; index <= DCMI_INDEX_COUNT; index++)

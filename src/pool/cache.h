@@ -107,6 +107,10 @@ struct dcmi_pool;
     X(accesses)                                                                                                        \
     X(copies_host_to_host)                                                                                             \
     X(copied_host_to_host_bytes)                                                                                       \
+    X(copies_host_to_device)                                                                                           \
+    X(copied_host_to_device_bytes)                                                                                     \
+    X(copies_device_to_host)                                                                                           \
+    X(copied_device_to_host_bytes)                                                                                     \
     X(copies_avoided)                                                                                                  \
     X(copies_avoided_bytes)                                                                                            \
     X(fills)                                                                                                           \
@@ -131,6 +135,7 @@ typedef struct dcmi_cache {
     const dcmi_map *map;
     const dcmi_class_table *table;
     struct dcmi_pool *pool;
+    bool is_host; /* the pool's memory is the host's, and its driver this library's own with nobody before it */
     dcmi_count buffers_created;
     dcmi_count buffers_destroyed;
     _Atomic uint64_t identity;

@@ -68,6 +68,9 @@ typedef struct dcmi_place {
 
 dcmem_result dcmi_pool_place(dcmi_place *out, dcmi_pool *pool, uint64_t address);
 
+/* Where the host may move a block's bytes itself, past the driver; NULL: nowhere, or there is no such block. */
+char *dcmi_pool_direct(dcmi_pool *pool, uint64_t address);
+
 /* What kernels are given for `bytes` from a place. Pure. */
 dcmem_native dcmi_place_native(const dcmi_device *device, const dcmi_place *place, uint64_t bytes);
 

@@ -861,3 +861,12 @@ dcmi_pool_place(dcmi_place *out, dcmi_pool *pool, uint64_t address)
     out->host = segment->extent.host ? (char *)segment->extent.host + out->offset : NULL;
     return DCMEM_OK;
 }
+
+char *
+dcmi_pool_direct(dcmi_pool *pool, uint64_t address)
+{
+    if (!pool->device->is_own)
+        return NULL;
+    const dcmi_segment *segment = segment_of(pool, address);
+    return segment && segment->extent.direct ? (char *)segment->extent.direct + (address - segment->address) : NULL;
+}

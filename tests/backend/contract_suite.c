@@ -341,6 +341,31 @@ contract_fills_repeat_each_pattern_and_touch_nothing_else(contract_device *devic
     release(device, &extent);
 }
 
+void
+contract_what_is_direct_is_where_copies_and_fills_go(contract_device *device)
+{
+    for (int kind = 0; kind < DCMEM_KIND_COUNT; kind++) {
+        if (!has_kind(device, (dcmem_kind)kind))
+            continue;
+        dcmem_extent extent = acquire(device, (dcmem_acquire){.bytes = 64 * KIB, .kind = (dcmem_kind)kind});
+        unsigned char *direct = extent.direct;
+        if (direct) {
+            write_pattern(device, &extent, 0, 64 * KIB, 1);
+            for (uint64_t i = 0; i < 64 * KIB; i++)
+                EXPECT_EQ(direct[i], byte_at(1, i));
+            for (uint64_t i = 0; i < 3000; i++)
+                direct[5000 + i] = byte_at(2, i);
+            EXPECT_PATTERN(device, &extent, 5000, 3000, 2);
+            const dcmem_place place = {.extent = &extent, .offset = 5000};
+            EXPECT_OK(device->backend->fill(device->handle, on_behalf(), &place, 3000, "d", 1));
+            EXPECT_EQ(direct[5000], 'd');
+            EXPECT_EQ(direct[7999], 'd');
+            EXPECT_EQ(direct[8000], byte_at(1, 8000));
+        }
+        release(device, &extent);
+    }
+}
+
 /* ---- Required: threads ---- */
 
 typedef struct worker {

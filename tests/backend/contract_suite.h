@@ -50,6 +50,7 @@ typedef struct contract_device {
     X(REQUIRED, copies_within_an_extent_are_exact, __VA_ARGS__)                                                        \
     X(REQUIRED, copies_from_host_to_host_are_exact, __VA_ARGS__)                                                       \
     X(REQUIRED, fills_repeat_each_pattern_and_touch_nothing_else, __VA_ARGS__)                                         \
+    X(REQUIRED, what_is_direct_is_where_copies_and_fills_go, __VA_ARGS__)                                              \
     X(REQUIRED, several_threads_can_use_it_at_once, __VA_ARGS__)                                                       \
     X(UNIFIED, every_extent_is_the_host_s, __VA_ARGS__)                                                                \
     X(ADDRESSED, addresses_are_unique_over_two_devices, __VA_ARGS__)                                                   \

@@ -4,6 +4,7 @@
 #include "devices.h"
 
 #include <dcmem/guard.h>
+#include <dcmem/queue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -386,6 +387,166 @@ TEST(touch__reaches_guarded_and_imported_and_pinned_memory)
     for (int i = 0; i < 3; i++)
         EXPECT_OK(dcmem_buffer_destroy(buffers[i]));
     cpu_close(manager);
+}
+
+/* ---- Memory of a device that the host sees ---- */
+
+/* On Vulkan as this machine has it. */
+static dcmem_manager *
+vulkan_open(void)
+{
+    dcmem_manager *manager = NULL;
+    dcmem_manager_options settings = {
+        .size = sizeof settings, .backend = "vulkan", .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
+    if (dcmem_manager_create(&manager, &settings))
+        SKIP(dcmem_last_detail()->message);
+    return manager;
+}
+
+/* A buffer that has been used before: where its memory lies is known. */
+static dcmem_buffer *
+used_buffer(dcmem_manager *manager, uint64_t bytes)
+{
+    dcmem_buffer *buffer = buffer_of(manager, bytes);
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(buffer), "u", 1));
+    return buffer;
+}
+
+TEST(touch__of_a_device_is_seen_by_the_device_and_touches_no_other_byte)
+{
+    static unsigned char in[MIDDLE], out[MIDDLE + 2];
+    dcmem_manager *manager = vulkan_open();
+    dcmem_buffer *buffer = used_buffer(manager, MIDDLE + 200);
+    for (size_t i = 0; i < SIZES && sizes[i] <= MIDDLE; i++) {
+        const uint64_t bytes = sizes[i];
+        dcmem_view view = view_of(buffer, 100, bytes);
+        memset(in, (int)i + 1, bytes);
+        EXPECT(dcmi_touch_write(&view, in));
+        peek_side(out, buffer, DCMEM_SIDE_DEVICE, 99, bytes + 2);
+        EXPECT_EQ(memcmp(out + 1, in, bytes), 0);
+        EXPECT_EQ(out[0], 'u');
+        EXPECT_EQ(out[bytes + 1], 'u');
+        EXPECT(dcmi_touch_fill(&view, 'u'));
+        peek_side(out, buffer, DCMEM_SIDE_DEVICE, 100, bytes);
+        EXPECT(are_all(out, 'u', bytes));
+        EXPECT(dcmi_touch_read(out, &view));
+        EXPECT(are_all(out, 'u', bytes));
+    }
+    EXPECT_EQ(info_of(buffer).written_bytes, MIDDLE + 200);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    cpu_close(manager);
+}
+
+TEST(touch__goes_where_the_bytes_are_current_and_leaves_none_stale)
+{
+    char bytes[SMALL] = {0};
+    dcmem_map map;
+    dcmem_manager *manager = vulkan_open();
+    dcmem_buffer *buffer = used_buffer(manager, SMALL);
+    dcmem_view all = dcmem_view_whole(buffer), part = view_of(buffer, 1, 8);
+    EXPECT_OK(dcmem_buffer_map(&map, all, DCMEM_MAP_WRITE));
+    memset(map.host, 'h', SMALL);
+    EXPECT_OK(dcmem_buffer_unmap(&map));
+    EXPECT_OK(dcmem_buffer_destroy(buffer_of(manager, 1))); /* the thread works for the device's pool again */
+    EXPECT(!dcmi_touch_read(bytes, &part));
+    EXPECT(!dcmi_touch_write(&part, bytes));
+
+    EXPECT_OK(dcmem_buffer_synchronize(all));
+    EXPECT(dcmi_touch_read(bytes, &all));
+    EXPECT(are_all(bytes, 'h', SMALL));
+    EXPECT(!dcmi_touch_write(&part, bytes)); /* the rest would stay current on both sides */
+    EXPECT(dcmi_touch_fill(&all, 'd'));
+    EXPECT_OK(dcmem_buffer_map(&map, all, DCMEM_MAP_READ));
+    EXPECT(are_all(map.host, 'd', SMALL));
+    EXPECT_OK(dcmem_buffer_unmap(&map));
+
+    EXPECT_OK(dcmem_buffer_copy_in(part, "12345678", 0));
+    EXPECT(!dcmi_touch_read(bytes, &part));
+    EXPECT_OK(dcmem_buffer_copy_out(bytes, all, 0));
+    EXPECT_EQ(memcmp(bytes, "d12345678d", 10), 0);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    cpu_close(manager);
+}
+
+TEST(touch__of_a_device_needs_its_own_plain_memory)
+{
+    char bytes[8] = {0};
+    dcmem_manager *manager = vulkan_open();
+    dcmem_buffer *buffer = buffer_of(manager, SMALL), *pinned;
+    dcmem_view part = view_of(buffer, 0, 8);
+    EXPECT(!dcmi_touch_write(&part, bytes)); /* nothing is known of its memory yet */
+    EXPECT_OK(dcmem_buffer_copy_in(part, bytes, 0));
+    EXPECT(!dcmi_touch_read(bytes, &part)); /* the rest is unwritten */
+    dcmem_buffer_options options = {.size = sizeof options, .kind = DCMEM_KIND_PINNED};
+    EXPECT_OK(dcmem_buffer_create(&pinned, manager, SMALL, &options));
+    EXPECT_OK(dcmem_buffer_fill(dcmem_view_whole(pinned), "p", 1));
+    dcmem_view of_pinned = dcmem_view_whole(pinned);
+    EXPECT(!dcmi_touch_fill(&of_pinned, 'q'));
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_OK(dcmem_buffer_destroy(pinned));
+    cpu_close(manager);
+}
+
+TEST(touch__waits_for_what_a_queue_does_with_the_bytes)
+{
+    unsigned char byte;
+    dcmem_queue *queue;
+    dcmem_manager *manager = vulkan_open();
+    EXPECT_OK(dcmem_queue_create(&queue, manager, NULL));
+    dcmem_buffer *buffer = used_buffer(manager, 64u << 20);
+    dcmem_view last = view_of(buffer, (64u << 20) - 1, 1);
+    for (unsigned char round = 0; round < 8; round++) {
+        EXPECT_OK(dcmem_buffer_fill_on(NULL, queue, dcmem_view_whole(buffer), &round, 1));
+        EXPECT_OK(dcmem_buffer_copy_out(&byte, last, 0));
+        EXPECT_EQ(byte, round);
+    }
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    EXPECT_OK(dcmem_queue_destroy(queue));
+    cpu_close(manager);
+}
+
+TEST(touch__of_a_device_is_counted_in_its_direction)
+{
+    char bytes[SMALL] = {0};
+    dcmem_manager *manager = vulkan_open();
+    dcmem_buffer *buffer = used_buffer(manager, SMALL);
+    dcmem_view all = dcmem_view_whole(buffer);
+    dcmem_stats before = stats_of(manager);
+    EXPECT(dcmi_touch_write(&all, bytes));
+    EXPECT(dcmi_touch_write(&all, bytes));
+    EXPECT(dcmi_touch_read(bytes, &all));
+    EXPECT(dcmi_touch_fill(&all, 0));
+    dcmem_stats after = stats_of(manager);
+    EXPECT_EQ(after.copies_host_to_device - before.copies_host_to_device, 2);
+    EXPECT_EQ(after.copied_host_to_device_bytes - before.copied_host_to_device_bytes, 2 * SMALL);
+    EXPECT_EQ(after.copies_device_to_host - before.copies_device_to_host, 1);
+    EXPECT_EQ(after.copied_device_to_host_bytes - before.copied_device_to_host_bytes, SMALL);
+    EXPECT_EQ(after.copies_host_to_host, before.copies_host_to_host);
+    EXPECT_EQ(after.fills - before.fills, 1);
+    EXPECT_EQ(after.copies_avoided - before.copies_avoided, 3);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    cpu_close(manager);
+}
+
+TEST(touch__does_not_go_past_a_fault_plan_before_a_device)
+{
+    char bytes[SMALL] = {0};
+    dcmem_fault_plan *plan;
+    dcmem_manager *manager = vulkan_open();
+    cpu_close(manager);
+    dcmem_manager_options settings = {.size = sizeof settings, .maintenance_interval_ns = DCMEM_MAINTENANCE_OFF};
+    EXPECT_OK(dcmem_fault_plan_create(&plan, "copy:nth=3:fail=timeout"));
+    EXPECT_OK(dcmem_fault_plan_over(&settings.driver, plan, dcmem_backend_find("vulkan")));
+    EXPECT_OK(dcmem_manager_create(&manager, &settings));
+    dcmem_buffer *buffer = buffer_of(manager, SMALL);
+    dcmem_view all = dcmem_view_whole(buffer);
+    EXPECT_OK(dcmem_buffer_copy_in(all, bytes, 0));
+    EXPECT(!dcmi_touch_write(&all, bytes));
+    EXPECT_OK(dcmem_buffer_copy_in(all, bytes, 0));
+    EXPECT_RESULT(dcmem_buffer_copy_out(bytes, all, 0), DCMEM_E_TIMEOUT);
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    cpu_close(manager);
+    EXPECT_OK(dcmem_fault_plan_destroy(plan));
 }
 
 /* ---- Threads ---- */

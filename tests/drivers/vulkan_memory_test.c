@@ -62,6 +62,31 @@ TEST(memory__buffers_that_cannot_be_bound_at_the_place_are_refused)
     EXPECT_NOTHING_LIVES(library);
 }
 
+/* ---- Directness ---- */
+
+static bool
+is_direct(stand_in_shape shape, dcmem_kind kind)
+{
+    (void)stand_in_use(shape);
+    void *device = vulkan_opened(0);
+    dcmem_extent extent = vulkan_acquired(device, 4096, kind);
+    bool is_direct = extent.direct;
+    if (is_direct && extent.host)
+        EXPECT(extent.direct == extent.host);
+    vulkan_released(device, &extent);
+    vulkan()->close(device);
+    return is_direct;
+}
+
+TEST(memory__is_direct_where_the_host_sees_it_cached_and_coherent)
+{
+    EXPECT(is_direct(processor, DCMEM_KIND_DEVICE));
+    EXPECT(is_direct(processor, DCMEM_KIND_HOST));
+    EXPECT(!is_direct(integrated(), DCMEM_KIND_DEVICE));
+    EXPECT(is_direct(integrated(), DCMEM_KIND_HOST));
+    EXPECT(!is_direct(discrete(), DCMEM_KIND_DEVICE));
+}
+
 /* ---- Budget ---- */
 
 TEST(memory__a_heap_gives_no_more_than_it_has)

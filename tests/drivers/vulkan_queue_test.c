@@ -269,6 +269,7 @@ TEST(lent__a_device_is_used_and_left_alone)
     EXPECT_EQ(library->live.semaphores, 0); /* Whether the program enabled them, nobody can ask. */
     dcmem_extent extent = vulkan_acquired(device, 4096, DCMEM_KIND_DEVICE);
     EXPECT_GE(dcmi_vk_card_at(0)->charged_bytes[0], 4096);
+    EXPECT(!extent.direct); /* what moves its bytes comes after the program's own work */
     uint64_t before = library->submissions;
     EXPECT_OK(vulkan_copy(device, in_extent(&extent, 0), in_host(bytes), 64));
     EXPECT_OK(vulkan_fill(device, in_extent(&extent, 0), 64, 3));

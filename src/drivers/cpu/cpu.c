@@ -243,6 +243,7 @@ extent_at(uint64_t address, uint64_t bytes, dcmem_kind kind, uint32_t flags)
         .host = (void *)(uintptr_t)address,
         .kind = kind,
         .flags = flags,
+        .direct = (void *)(uintptr_t)address,
     };
 }
 

@@ -257,9 +257,10 @@ make_aligned(dcmi_vk_piece *piece, dcmi_vk_device *device, const order *wanted)
 /* ---- All kinds ---- */
 
 static dcmem_extent
-extent_of(dcmi_vk_piece *piece, uint64_t bytes, dcmem_kind kind)
+extent_of(dcmi_vk_piece *piece, const dcmi_vk_device *device, uint64_t bytes, dcmem_kind kind)
 {
     bool is_host = kind == DCMEM_KIND_HOST || kind == DCMEM_KIND_PINNED;
+    bool is_direct = piece->is_plain && !(device->is_lent && piece->buffer);
     return (dcmem_extent){
         .object = piece->buffer ? (uintptr_t)piece->buffer : (uintptr_t)piece->host,
         .address = piece->address,
@@ -267,6 +268,7 @@ extent_of(dcmi_vk_piece *piece, uint64_t bytes, dcmem_kind kind)
         .host = is_host ? piece->host : NULL,
         .driver = (uintptr_t)piece,
         .kind = kind,
+        .direct = is_direct ? piece->host : NULL,
     };
 }
 
@@ -343,7 +345,7 @@ dcmi_vk_memory_acquire(dcmem_extent *out, dcmi_vk_device *device, const dcmem_ac
     if (!piece)
         return DCMEM_E_NO_HOST_MEMORY;
     dcmem_result result = make_kind(piece, device, request);
-    return finish(out, device, piece, result, extent_of(piece, request->bytes, request->kind));
+    return finish(out, device, piece, result, extent_of(piece, device, request->bytes, request->kind));
 }
 
 void
@@ -431,7 +433,7 @@ dcmi_vk_memory_import(dcmem_extent *out, dcmi_vk_device *device, void *host, uin
     if (!piece)
         return DCMEM_E_NO_HOST_MEMORY;
     dcmem_result result = make_imported(piece, device, host, bytes);
-    return finish(out, device, piece, result, extent_of(piece, bytes, DCMEM_KIND_HOST));
+    return finish(out, device, piece, result, extent_of(piece, device, bytes, DCMEM_KIND_HOST));
 }
 
 /* ---- Sharing ---- */
@@ -532,7 +534,7 @@ dcmi_vk_memory_adopt(dcmem_extent *out, dcmi_vk_device *device, const dcmem_ipc_
     result = make_adopted(piece, device, &shared, handle->memory_bytes, &fd);
     if (fd >= 0)
         close(fd);
-    return finish(out, device, piece, result, extent_of(piece, handle->memory_bytes, (dcmem_kind)shared.kind));
+    return finish(out, device, piece, result, extent_of(piece, device, handle->memory_bytes, (dcmem_kind)shared.kind));
 }
 
 /* ---- Visibility ---- */
