@@ -124,8 +124,9 @@ uint64_t
 dcmi_pool_out_bytes(const dcmi_pool *pool)
 {
     uint64_t out = 0;
-    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
-        out += atomic_load_explicit(&pool->regions[i].out_bytes, memory_order_relaxed);
+    const dcmi_region *end = pool->regions + dcmi_pool_region_count(pool);
+    for (const dcmi_region *region = pool->regions; region < end; region++)
+        out += atomic_load_explicit(&region->out_bytes, memory_order_relaxed);
     return out;
 }
 
