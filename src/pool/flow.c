@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define NEWEST_SHARE 4u /* of a magazine, what a flush leaves at first: 0020 */
+
 static uint32_t
 owner_of(const dcmi_pool *pool, uint64_t address)
 {
@@ -41,7 +43,7 @@ dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uin
 }
 
 uint64_t
-dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool older_half)
+dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool keeps_newest)
 {
     uint64_t bytes = 0;
     dcmi_class_range range = dcmi_class_range_of(small, large);
@@ -50,8 +52,8 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
         uint32_t count = dcmi_magazine_count(magazine);
         if (count == 0)
             continue;
-        if (older_half)
-            count = (count + 1) / 2;
+        if (keeps_newest)
+            count -= count / NEWEST_SHARE;
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
         dcmi_magazine_remove(blocks, magazine, 0, count);
         dcmi_pool_give_blocks(pool, blocks, count);

@@ -214,14 +214,14 @@ leave_large(dcmi_cache *cache)
         dcmi_cache_revoke(cache, class);
 }
 
-/* Cached blocks of the region's kind go back to be merged: the older halves of the magazines first, because what was
- * freed last is soon asked for again. Returns how many bytes. */
+/* Cached blocks of the region's kind go back to be merged: at first all but the newest of each magazine, because what
+ * was freed last is soon asked for again. Returns how many bytes. */
 static uint64_t
-flush_region_kind(request *r, bool older_half)
+flush_region_kind(request *r, bool keeps_newest)
 {
     bool is_locked = dcmi_cache_own(r->cache);
-    bool is_dear = r->is_large && older_half && is_caching_dear(r);
-    uint64_t bytes = dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, older_half && !is_dear);
+    bool is_dear = r->is_large && keeps_newest && is_caching_dear(r);
+    uint64_t bytes = dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, keeps_newest && !is_dear);
     if (is_dear)
         leave_large(r->cache);
     dcmi_cache_disown(r->cache, is_locked);
