@@ -16,8 +16,8 @@
 #define FEWEST_ROUNDS 3u
 #define MOST_ROUNDS   1000u
 
-/* Shorter traces are played several times a turn: after the driver's, the first thousands of operations meet cold caches
- * (at 5,000 these are 8 to 10 ns of 60), which a program that leaves the driver alone does not have. */
+/* Shorter traces are played several times a turn: behind the driver's, the first thousands of operations meet cold
+ * caches (at 5,000 these are 8 to 10 ns of 60), which a program that leaves the driver alone does not have. */
 #define ROUND_OPS      20000u
 #define WANTED_SAMPLES 5000u /* so that fifty of them lie above p99 */
 #define REPEATED_NS    1e9   /* what has taken that long is not repeated for the sake of either */

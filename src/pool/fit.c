@@ -180,11 +180,14 @@ link_after(dcmi_fit *fit, uint32_t index, uint32_t created)
     span->after = created;
 }
 
-/* Cuts a used span after `pages`; the rest becomes a span in the same state. The caller saw to a descriptor. */
+/* Cuts a used span after `pages`; the rest becomes a span in the same state. NONE without a descriptor: the span then
+ * stays whole, which costs memory but harms nothing. */
 static uint32_t
 split(dcmi_fit *fit, uint32_t index, uint64_t pages)
 {
     uint32_t rest = descriptor_take(fit);
+    if (!rest)
+        return DCMI_SPAN_NONE;
     dcmi_span *span = &fit->spans[index];
     fit->spans[rest] = (dcmi_span){
         .page = span->page + pages,
@@ -208,48 +211,6 @@ cut_front(dcmi_fit *fit, uint32_t index, uint64_t align_pages)
     return aligned;
 }
 
-/* Another number of pages for a free span. Most large ones stay in their list: a list's spans differ by up to 3 %. */
-static void
-resize(dcmi_fit *fit, uint32_t index, uint64_t pages)
-{
-    dcmi_span *span = &fit->spans[index];
-    list_index from = list_of(span->pages), to = list_of(pages);
-    if (from.level == to.level && from.list == to.list) {
-        fit->free_pages += pages - span->pages;
-        span->pages = (uint32_t)pages;
-        return;
-    }
-    list_remove(fit, index);
-    span->pages = (uint32_t)pages;
-    list_insert(fit, index);
-}
-
-/* A used span of the first pages of a free one. Without a descriptor it gets all of them, which costs memory but harms
- * nothing. */
-static uint32_t
-take_front(dcmi_fit *fit, uint32_t index, uint64_t pages)
-{
-    dcmi_span *span = &fit->spans[index];
-    uint32_t front = span->pages > pages ? descriptor_take(fit) : DCMI_SPAN_NONE;
-    if (!front) {
-        list_remove(fit, index);
-        return index;
-    }
-    fit->spans[front] = (dcmi_span){
-        .before = span->before,
-        .after = index,
-        .page = span->page,
-        .pages = (uint32_t)pages,
-        .segment_state = (span->segment_state & ~3u) | DCMI_SPAN_USED,
-    };
-    if (span->before)
-        fit->spans[span->before].after = front;
-    span->before = front;
-    span->page += pages;
-    resize(fit, index, span->pages - pages);
-    return front;
-}
-
 uint32_t
 dcmi_fit_take(dcmi_fit *fit, uint64_t pages, uint64_t align_pages)
 {
@@ -265,13 +226,27 @@ dcmi_fit_take(dcmi_fit *fit, uint64_t pages, uint64_t align_pages)
     if (!index)
         return DCMI_SPAN_NONE;
 
-    if (align_pages == 1)
-        return take_front(fit, index, pages);
     list_remove(fit, index);
-    index = cut_front(fit, index, align_pages);
-    if (fit->spans[index].pages > pages)
-        list_insert(fit, split(fit, index, pages));
+    if (align_pages > 1)
+        index = cut_front(fit, index, align_pages);
+    if (fit->spans[index].pages > pages) {
+        uint32_t rest = split(fit, index, pages);
+        if (rest)
+            list_insert(fit, rest);
+    }
     return index;
+}
+
+/* Joins `right` onto `left`, its neighbour; both out of the lists. */
+static void
+join(dcmi_fit *fit, uint32_t left, uint32_t right)
+{
+    dcmi_span *l = &fit->spans[left], *r = &fit->spans[right];
+    l->pages += r->pages;
+    l->after = r->after;
+    if (r->after)
+        fit->spans[r->after].before = left;
+    descriptor_give(fit, right);
 }
 
 static bool
@@ -281,55 +256,21 @@ can_join(const dcmi_fit *fit, uint32_t index, const dcmi_span *with)
            (uint64_t)fit->spans[index].pages + with->pages <= DCMI_FIT_MOST_PAGES;
 }
 
-/* Joins a used span onto the free one behind it; false: there is none. The free one stays what it is, and mostly in its
- * list. */
-static bool
-join_after(dcmi_fit *fit, uint32_t index)
-{
-    const dcmi_span *span = &fit->spans[index];
-    uint32_t after = span->after;
-    if (!can_join(fit, after, span))
-        return false;
-    dcmi_span *joined = &fit->spans[after];
-    joined->page = span->page;
-    joined->before = span->before;
-    if (span->before)
-        fit->spans[span->before].after = after;
-    resize(fit, after, (uint64_t)joined->pages + span->pages);
-    descriptor_give(fit, index);
-    return true;
-}
-
-/* The same with the free one in front of it. */
-static bool
-join_before(dcmi_fit *fit, uint32_t index)
-{
-    const dcmi_span *span = &fit->spans[index];
-    uint32_t before = span->before;
-    if (!can_join(fit, before, span))
-        return false;
-    dcmi_span *joined = &fit->spans[before];
-    joined->after = span->after;
-    if (span->after)
-        fit->spans[span->after].before = before;
-    resize(fit, before, (uint64_t)joined->pages + span->pages);
-    descriptor_give(fit, index);
-    return true;
-}
-
 void
 dcmi_fit_give(dcmi_fit *fit, uint32_t index)
 {
     uint32_t after = fit->spans[index].after;
-    if (!join_after(fit, index)) {
-        if (!join_before(fit, index))
-            list_insert(fit, index);
-        return;
+    if (can_join(fit, after, &fit->spans[index])) {
+        list_remove(fit, after);
+        join(fit, index, after);
     }
-    if (!can_join(fit, fit->spans[after].before, &fit->spans[after]))
-        return;
-    list_remove(fit, after);
-    (void)join_before(fit, after); /* it can: that was asked above */
+    uint32_t before = fit->spans[index].before;
+    if (can_join(fit, before, &fit->spans[index])) {
+        list_remove(fit, before);
+        join(fit, before, index);
+        index = before;
+    }
+    list_insert(fit, index);
 }
 
 /* Where the growing stretch ends now: detached from the old one when the new memory does not follow it. */

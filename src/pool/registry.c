@@ -122,8 +122,8 @@ dcmi_registry_each(void (*visit)(dcmi_pool *root, void *user), void *user)
     }
 }
 
-/* The root pool of that handle where this thread's cache works for it, as it mostly does; a cache is detached before its
- * pool ends. */
+/* The root pool of that handle where this thread's cache works for it, as it mostly does. A cache is detached before
+ * its pool ends. */
 static dcmi_pool *
 attached(uint64_t handle)
 {
