@@ -83,7 +83,7 @@ uint32_t measure_rounds(double round_ns);
 /* How many rounds of `round_ns` fit into a time, `most` at most: pure. */
 uint32_t measure_rounds_within(double round_ns, double budget_ns, uint32_t most);
 
-/* Whether a way that plays `fewer` rounds plays one beside that `round` of `rounds`: pure. Evenly, from the first on. */
+/* Whether a way that plays `fewer` rounds plays one beside that `round` of `rounds`: evenly. Pure. */
 bool measure_is_turn(uint32_t round, uint32_t fewer, uint32_t rounds);
 
 /* How often a trace of so many operations is played for `wanted_ops` of them, when once takes `once_ns`: pure. */
