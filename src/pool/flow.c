@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-#define NEWEST_SHARE 4u /* of a magazine, what a flush leaves at first: 0020 */
+/* What a flush leaves at first of a magazine: 1 / this. What is left pins holes, and small blocks are few bytes: 0020. */
+#define NEWEST_SMALL 2u
+#define NEWEST_LARGE 4u
 
 static uint32_t
 owner_of(const dcmi_pool *pool, uint64_t address)
@@ -53,7 +55,7 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
         if (count == 0)
             continue;
         if (keeps_newest)
-            count -= count / NEWEST_SHARE;
+            count -= count / (class < DCMI_FIRST_LARGE ? NEWEST_SMALL : NEWEST_LARGE);
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
         dcmi_magazine_remove(blocks, magazine, 0, count);
         dcmi_pool_give_blocks(pool, blocks, count);
