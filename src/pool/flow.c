@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* What a flush leaves at first of a magazine: 1 / this. What is left pins holes, and small blocks are few bytes: 0020. */
+/* What a flush leaves at first of a magazine: 1 / this. What is left pins holes; small blocks are few bytes (0020). */
 #define NEWEST_SMALL 2u
 #define NEWEST_LARGE 4u
 
