@@ -10,6 +10,11 @@
 #define MOST_FITS   20u
 #define MOST_GROWTH 16.0
 
+/* Of a round on several threads. Each is woken, and one that comes after 63 others finds cold caches, whatever it does
+ * then; and where other programs want the processors, a thread waits for a slice of milliseconds, which a count of
+ * operations fitted to 1 ms takes for the cost of a handful of them. */
+#define LEAST_TEAM_NS 25e6
+
 double bench_round_ns = 12e6;
 
 /* ---- Concluding: pure ---- */
@@ -121,7 +126,7 @@ bench_conclude(const bench_samples *samples)
  * milliseconds), and threads that are many spend it on being woken. So the count is fitted again until a run, not the
  * first, lasts about as long as it should. */
 static uint64_t
-calibrate(const bench_pattern *pattern, void *state)
+calibrate(const bench_pattern *pattern, void *state, double round_ns)
 {
     if (pattern->is_once)
         return 1;
@@ -132,7 +137,7 @@ calibrate(const bench_pattern *pattern, void *state)
         double cost = pattern->run(state, ops);
         if (cost < 0)
             return 0;
-        double wanted = cost > 0 ? bench_round_ns / (cost * (double)ops) : MOST_GROWTH;
+        double wanted = cost > 0 ? round_ns / (cost * (double)ops) : MOST_GROWTH;
         bool is_fitting = wanted > 0.7 && wanted < 1.4;
         bool is_one_too_long = wanted < 1 && ops == 1;
         if (fits > 0 && (is_fitting || is_one_too_long))
@@ -141,6 +146,12 @@ calibrate(const bench_pattern *pattern, void *state)
         ops = fitted < 1 ? 1 : fitted > MOST_OPS ? MOST_OPS : (uint64_t)fitted;
     }
     return ops;
+}
+
+double
+bench_round_of(const bench_case *which)
+{
+    return which->threads > 1 ? fmax(bench_round_ns, LEAST_TEAM_NS) : bench_round_ns;
 }
 
 void
@@ -156,7 +167,7 @@ bench_measure(bench_samples *samples, const bench_case *which, unsigned rounds, 
     for (unsigned i = 0; i < count; i++) {
         bool is_absent = samples->who[i].allocator && samples->who[i].allocator->absence[0];
         states[i] = is_absent ? NULL : pattern->begin(which, &samples->who[i]);
-        ops[i] = states[i] ? calibrate(pattern, states[i]) : 0;
+        ops[i] = states[i] ? calibrate(pattern, states[i], bench_round_of(which)) : 0;
         samples->is_here[i] = ops[i] > 0;
     }
     for (unsigned round = 0; round < rounds; round++) {

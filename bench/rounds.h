@@ -31,6 +31,9 @@ typedef struct bench_outcome {
 /* Pure. */
 bench_outcome bench_conclude(const bench_samples *samples);
 
+/* What a round of the case should last: as asked for, and long enough where threads are several. */
+double bench_round_of(const bench_case *which);
+
 /* Measures a case for the contenders in `samples->who`. `told` (may be NULL) is called after each round. */
 void bench_measure(bench_samples *samples, const bench_case *which, unsigned rounds, void (*told)(void *context),
                    void *context);

@@ -6,6 +6,7 @@
 #include "cli/player.h"
 #include "cli/target.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,9 @@
 #define FEWEST_ROUNDS 3u
 #define MOST_ROUNDS   1000u
 
-#define ROUND_OPS      5000u /* shorter traces are played several times a turn, or the other way's turn were all cold */
+/* Shorter traces are played several times a turn: behind the driver's, the first thousands of operations meet cold
+ * caches (at 5,000 these are 8 to 10 ns of 60), which a program that leaves the driver alone does not have. */
+#define ROUND_OPS      20000u
 #define WANTED_SAMPLES 5000u /* so that fifty of them lie above p99 */
 #define REPEATED_NS    1e9   /* what has taken that long is not repeated for the sake of either */
 
@@ -28,9 +31,13 @@ typedef struct replay_way {
     replay_target target;
     bool is_open;
     trace_player *player;
+    uint32_t rounds; /* warm ones that it plays */
+    uint32_t played; /* of these */
+    uint32_t inspected;
     double *round_ns; /* of the warm rounds */
     double first_ns;
-    double *times; /* of single operations */
+    double whole_ns, once_ns; /* a round that was played to learn how long it takes; with what undoes it */
+    double *times;            /* of single operations */
 } replay_way;
 
 typedef struct measure_session {
@@ -38,8 +45,8 @@ typedef struct measure_session {
     const measure_options *options;
     progress_bar *progress;
     uint64_t progress_base;
-    replay_way ways[2]; /* driver, pool */
-    uint32_t ops, rounds, repeats, inspected_rounds;
+    replay_way ways[3]; /* driver, pool, and the use alone */
+    uint32_t ops, rounds, repeats;
     /* Snapshots of the pool: before round one, after it, after all, and in between when most is live. */
     dcmem_stats *first, *steady, *end, *peak;
     char *problem;
@@ -48,6 +55,7 @@ typedef struct measure_session {
 
 #define DRIVER 0
 #define POOL   1
+#define ALONE  2
 
 uint32_t
 measure_rounds(double round_ns)
@@ -60,6 +68,19 @@ measure_rounds(double round_ns)
     if (rounds < MEASURE_MIN_ROUNDS)
         return MEASURE_MIN_ROUNDS;
     return rounds > MOST_ROUNDS ? MOST_ROUNDS : (uint32_t)rounds;
+}
+
+uint32_t
+measure_rounds_within(double round_ns, double budget_ns, uint32_t most)
+{
+    double rounds = budget_ns / (round_ns > 1 ? round_ns : 1);
+    return rounds > most ? most : (uint32_t)rounds;
+}
+
+bool
+measure_is_turn(uint32_t round, uint32_t fewer, uint32_t rounds)
+{
+    return fewer > 0 && (round == 0 || (uint64_t)round * fewer / rounds != (round - 1ull) * fewer / rounds);
 }
 
 uint32_t
@@ -113,15 +134,20 @@ open_targets(measure_session *session)
     if (target_open_pool(&pool->target, &manager, ids, driver->target.touched, options->has_buffers))
         return say_why(session, "no manager can be created", dcmem_last_detail()->message);
     pool->is_open = true;
+    /* Guards look at what is written into free blocks. */
+    replay_way *alone = &session->ways[ALONE];
+    alone->is_open = !getenv("DCMEM_GUARDS") && target_open_alone(&alone->target, &pool->target) == DCMEM_OK;
     return true;
 }
 
 static bool
 create_players(measure_session *session)
 {
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         replay_way *way = &session->ways[i];
         const char *reason = "";
+        if (!way->is_open)
+            continue;
         way->player = player_create(session->trace, &way->target, session->options->has_threads, &reason);
         if (!way->player)
             return say_why(session, "it cannot be played", reason);
@@ -133,7 +159,7 @@ create_players(measure_session *session)
 static bool
 close_all(measure_session *session, bool is_good)
 {
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 3; i-- > 0;) {
         replay_way *way = &session->ways[i];
         player_destroy(way->player);
         dcmem_result result = way->is_open ? target_close(&way->target) : DCMEM_OK;
@@ -151,7 +177,7 @@ close_all(measure_session *session, bool is_good)
 static bool
 play_part(measure_session *session, replay_way *way, player_part part, double *out_ns)
 {
-    return player_play(way->player, part, out_ns) ? say_failure(session, way) : true;
+    return way->player && player_play(way->player, part, out_ns) ? say_failure(session, way) : true;
 }
 
 /* Plays and undoes the trace `repeats` times; only the playing is timed. */
@@ -178,29 +204,63 @@ snapshot(measure_session *session, dcmem_stats *out)
     return true;
 }
 
+/* A round, to learn how long it takes with what undoes it. */
+static bool
+play_whole(measure_session *session, replay_way *way)
+{
+    uint64_t begin = now_ns();
+    bool is_good = play_round(session, way, 1, &way->whole_ns);
+    way->once_ns = (double)(now_ns() - begin);
+    return is_good;
+}
+
+/* From the first round: how often the trace is played a round, how many rounds by whom. */
+static void
+choose_rounds(measure_session *session)
+{
+    replay_way *driver = &session->ways[DRIVER], *pool = &session->ways[POOL];
+    double once_ns = driver->once_ns + pool->once_ns, budget_ns = (double)session->options->seconds * 1e9 / 2;
+    session->repeats = measure_repeats(session->ops, ROUND_OPS, once_ns);
+    uint32_t wanted = (uint32_t)session->options->rounds;
+    uint32_t rounds = wanted ? wanted : measure_rounds(once_ns * session->repeats);
+    driver->rounds = pool->rounds = rounds;
+    if (session->options->seconds) {
+        uint32_t most = wanted ? wanted : MOST_ROUNDS;
+        pool->rounds = measure_rounds_within(pool->once_ns * session->repeats, budget_ns, most);
+        pool->rounds = pool->rounds ? pool->rounds : 1;
+        driver->rounds = measure_rounds_within(driver->once_ns * session->repeats, budget_ns, pool->rounds);
+    }
+    session->rounds = pool->rounds;
+    pool->inspected = measure_repeats(session->ops, WANTED_SAMPLES, once_ns);
+    driver->inspected = driver->rounds ? pool->inspected : 0;
+}
+
 /* Preambles and the first round, and from its duration the number of those that follow. */
 static bool
 play_first(measure_session *session)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 3; i++)
         if (!play_part(session, &session->ways[i], PLAYER_PREAMBLE, NULL))
             return false;
     if (!snapshot(session, session->first))
         return false;
 
-    uint64_t begin = now_ns();
-    for (unsigned i = 0; i < 2; i++)
-        if (!play_round(session, &session->ways[i], 1, &session->ways[i].first_ns))
+    for (unsigned i = 0; i < 2; i++) {
+        replay_way *way = &session->ways[i];
+        if (!play_whole(session, way))
             return false;
-    uint64_t wanted = session->options->rounds;
-    double once_ns = (double)(now_ns() - begin);
-    session->repeats = measure_repeats(session->ops, ROUND_OPS, once_ns);
-    session->inspected_rounds = measure_repeats(session->ops, WANTED_SAMPLES, once_ns);
-    session->rounds = wanted ? (uint32_t)wanted : measure_rounds(once_ns * session->repeats);
-
+        way->first_ns = way->whole_ns;
+    }
     if (dcmem_stats_reset_peaks(session->ways[POOL].target.manager))
         return say_why(session, "the pool gives no figures", dcmem_last_detail()->message);
-    return snapshot(session, session->steady);
+    if (!snapshot(session, session->steady))
+        return false;
+    /* A first round in fresh memory says little of those that follow. */
+    replay_way *pool = &session->ways[POOL];
+    if (session->options->seconds && !play_whole(session, pool))
+        return false;
+    choose_rounds(session);
+    return true;
 }
 
 static void
@@ -210,18 +270,40 @@ show_progress(measure_session *session, uint32_t done, uint32_t total)
 }
 
 static bool
+play_warm_round(measure_session *session, replay_way *way)
+{
+    return play_round(session, way, session->repeats, &way->round_ns[way->played++]);
+}
+
+/* A round of the pool and, where none of its memory has left it meanwhile, of the use alone. */
+static bool
+play_pool_round(measure_session *session)
+{
+    replay_way *alone = &session->ways[ALONE];
+    uint64_t before = session->end->driver_releases;
+    if (!play_warm_round(session, &session->ways[POOL]) || !snapshot(session, session->end))
+        return false;
+    bool is_there = session->end->driver_releases == before;
+    return !alone->is_open || !is_there || play_warm_round(session, alone);
+}
+
+static bool
 play_warm(measure_session *session)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 3; i++)
         session->ways[i].round_ns = cli_allocate(session->rounds, sizeof(double));
+    if (!snapshot(session, session->end))
+        return false;
+    replay_way *driver = &session->ways[DRIVER];
     for (uint32_t round = 0; round < session->rounds; round++) {
-        for (unsigned i = 0; i < 2; i++) {
-            if (!play_round(session, &session->ways[i], session->repeats, &session->ways[i].round_ns[round]))
-                return false;
-            show_progress(session, 2 * round + i + 1, 2 * session->rounds + 2);
-        }
+        if (measure_is_turn(round, driver->rounds, session->rounds) && !play_warm_round(session, driver))
+            return false;
+        show_progress(session, 2 * round + 1, 2 * session->rounds + 2);
+        if (!play_pool_round(session))
+            return false;
+        show_progress(session, 2 * round + 2, 2 * session->rounds + 2);
     }
-    return snapshot(session, session->end);
+    return true;
 }
 
 static void
@@ -238,8 +320,8 @@ play_inspected(measure_session *session)
 {
     for (unsigned i = 0; i < 2; i++) {
         replay_way *way = &session->ways[i];
-        way->times = cli_allocate((size_t)session->ops * session->inspected_rounds, sizeof(double));
-        for (uint32_t round = 0; round < session->inspected_rounds; round++) {
+        way->times = cli_allocate((size_t)session->ops * way->inspected, sizeof(double));
+        for (uint32_t round = 0; round < way->inspected; round++) {
             bool is_looked_at = i == POOL && round == 0;
             double *times = way->times + (size_t)round * session->ops;
             if (player_inspect(way->player, times, is_looked_at ? look_at_peak : NULL, session))
@@ -254,7 +336,7 @@ play_inspected(measure_session *session)
 static bool
 play_finale(measure_session *session)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) /* what is live of the use alone needs no end */
         if (!play_part(session, &session->ways[i], PLAYER_FINALE, NULL))
             return false;
     return true;
@@ -271,9 +353,10 @@ ratio(double a, double b)
 static void
 sum_way(measured_way *out, const measure_session *session, replay_way *way)
 {
-    out->ns_per_op = median(way->round_ns, session->rounds) / session->ops;
+    out->rounds = way->played;
+    out->ns_per_op = (way->played ? median(way->round_ns, way->played) : way->first_ns) / session->ops;
     out->first_ns_per_op = way->first_ns / session->ops;
-    out->p99_ns = quantile(way->times, (size_t)session->ops * session->inspected_rounds, 0.99);
+    out->p99_ns = way->inspected ? quantile(way->times, (size_t)session->ops * way->inspected, 0.99) : NAN;
 }
 
 static double
@@ -294,7 +377,7 @@ static void
 count_driver(measured_way *out, const measure_session *session)
 {
     const replay_way *driver = &session->ways[DRIVER];
-    uint64_t unit = driver->target.granularity, rounds = (uint64_t)session->rounds * session->repeats + 1;
+    uint64_t unit = driver->target.granularity, rounds = (uint64_t)driver->played * session->repeats + 1;
     static const player_part repeated[] = {PLAYER_ROUND, PLAYER_CLEANUP};
 
     out->driver_calls = player_count(driver->player, PLAYER_PREAMBLE);
@@ -332,6 +415,15 @@ sum_pool(measurement *out, const measure_session *session)
 }
 
 static void
+sum_alone(measurement *out, measure_session *session)
+{
+    replay_way *alone = &session->ways[ALONE];
+    out->alone_ns_per_op = alone->played ? median(alone->round_ns, alone->played) / session->ops : NAN;
+    out->removed_beside =
+        1 - (out->pool.ns_per_op - out->alone_ns_per_op) / (out->direct.ns_per_op - out->alone_ns_per_op);
+}
+
+static void
 sum_up(measurement *out, measure_session *session)
 {
     const allocation_trace *trace = session->trace;
@@ -349,6 +441,7 @@ sum_up(measurement *out, measure_session *session)
     count_driver(&out->direct, session);
     sum_pool(out, session);
     out->overhead_removed = 1 - ratio(out->pool.ns_per_op, out->direct.ns_per_op);
+    sum_alone(out, session);
 }
 
 bool

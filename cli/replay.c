@@ -15,7 +15,8 @@
 /* Room beyond the bound for a pool that rounds and scatters. */
 #define HEADROOM(bytes) ((bytes) + (bytes) / 4)
 
-#define MOST_ROUNDS 100000u
+#define MOST_ROUNDS  100000u
+#define MOST_SECONDS 86400u
 
 static const char *const sizings[] = {"power-of-two", "default", NULL};
 static const dcmem_sizing sizing_of[] = {DCMEM_SIZING_POWER_OF_TWO, DCMEM_SIZING_DEFAULT};
@@ -28,7 +29,7 @@ enum { POLICY_DEFAULT = 2 };
 typedef struct replay_request {
     const char *backend_name;
     int sizing, policy;
-    uint64_t rounds;
+    uint64_t rounds, seconds;
     bool has_threads, is_touched, has_buffers, is_json, is_summary, is_quiet;
 
     const dcmem_backend *backend;
@@ -93,6 +94,7 @@ measure_on(report_row *row, replay_request *request, const allocation_trace *tra
         .sizing = sizing_of[sizing],
         .policy = policy_of[request->policy],
         .rounds = request->rounds,
+        .seconds = request->seconds,
         .has_threads = request->has_threads,
         .is_touched = request->is_touched,
         .has_buffers = request->has_buffers,
@@ -223,6 +225,11 @@ replay_main(int argc, char **argv)
         OPTION_NUMBER("rounds", "N", &request.rounds, 1, MOST_ROUNDS,
                       "Warm rounds each way. Default: about a second's worth, at least 5 (3 where those would take "
                       "more than 20 s, 1 where 3 would)."),
+        OPTION_NUMBER(
+            "seconds", "S", &request.seconds, 1, MOST_SECONDS,
+            "About how long the warm rounds of a trace may take: the driver then plays fewer of them than the "
+            "pool, and where not even one fits, its first round stands for them. For --touch, as fresh pages "
+            "can take minutes a round."),
         OPTION_FLAG("threads", &request.has_threads,
                     "Play every stream of the trace in a thread of its own. A free waits for its allocation."),
         OPTION_FLAG(

@@ -5,6 +5,7 @@
 #include "cli/numbers.h"
 #include "cli/table.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@ json_way(json_writer *json, const char *key, const measured_way *way)
 {
     json_key(json, key);
     json_object(json);
+    json_field_unsigned(json, "rounds", way->rounds);
     json_field_number(json, "ns_per_op", way->ns_per_op);
     json_field_number(json, "p99_ns", way->p99_ns);
 }
@@ -96,6 +98,8 @@ json_row(json_writer *json, const report_row *row, const report_settings *settin
 
     json_pool(json, figures);
     json_field_number(json, "overhead_removed", figures->overhead_removed);
+    json_field_number(json, "alone_ns_per_op", figures->alone_ns_per_op);
+    json_field_number(json, "removed_beside_use", figures->removed_beside);
     json_end(json);
 }
 
@@ -165,6 +169,28 @@ add_blanks(text_table *table, unsigned count)
         table_cell(table, "%s", "");
 }
 
+/* What could not be measured is no number. */
+static void
+add_ns(text_table *table, double ns)
+{
+    table_cell(table, "%s", isfinite(ns) ? text_of_ns(ns).text : "-");
+}
+
+static void
+add_share(text_table *table, double share)
+{
+    table_cell(table, "%s", isfinite(share) ? text_of_share(share).text : "-");
+}
+
+static void
+add_times_footer(text_table *table, const report_row *rows, size_t count, const char *name, footer kind)
+{
+    table_cell(table, "%s", name);
+    add_blanks(table, 7);
+    table_cell(table, "%s", text_of_share(footer_of(rows, count, FIGURE(overhead_removed), kind)).text);
+    add_share(table, footer_of(rows, count, FIGURE(removed_beside), kind));
+}
+
 static void
 print_times(const report_row *rows, size_t count)
 {
@@ -177,26 +203,26 @@ print_times(const report_row *rows, size_t count)
     table_column(&table, TABLE_RIGHT, "pool", "median");
     table_column(&table, TABLE_RIGHT, "", "p99");
     table_column(&table, TABLE_RIGHT, "", "first round");
+    table_column(&table, TABLE_RIGHT, "use", "alone");
     table_column(&table, TABLE_RIGHT, "cost", "removed");
+    table_column(&table, TABLE_RIGHT, "removed", "beside use");
     for (size_t i = 0; i < count; i++) {
         const measurement *figures = &rows[i].figures;
         add_name(&table, &rows[i]);
         table_cell(&table, "%s", text_of_count(figures->ops).text);
         table_cell(&table, "%s", text_of_ns(figures->direct.ns_per_op).text);
-        table_cell(&table, "%s", text_of_ns(figures->direct.p99_ns).text);
+        add_ns(&table, figures->direct.p99_ns);
         table_cell(&table, "%s", text_of_ns(figures->pool.ns_per_op).text);
         table_cell(&table, "%s", text_of_ns(figures->pool.p99_ns).text);
         table_cell(&table, "%s", text_of_ns(figures->pool.first_ns_per_op).text);
+        add_ns(&table, figures->alone_ns_per_op);
         table_cell(&table, "%s", text_of_share(figures->overhead_removed).text);
+        add_share(&table, figures->removed_beside);
     }
     if (count > 1) {
         table_rule(&table);
-        table_cell(&table, "mean");
-        add_blanks(&table, 6);
-        table_cell(&table, "%s", text_of_share(footer_of(rows, count, FIGURE(overhead_removed), FOOTER_MEAN)).text);
-        table_cell(&table, "worst");
-        add_blanks(&table, 6);
-        table_cell(&table, "%s", text_of_share(footer_of(rows, count, FIGURE(overhead_removed), FOOTER_LEAST)).text);
+        add_times_footer(&table, rows, count, "mean", FOOTER_MEAN);
+        add_times_footer(&table, rows, count, "worst", FOOTER_LEAST);
     }
     table_print(&table, stdout);
     table_fini(&table);
@@ -285,12 +311,17 @@ note_few_rounds(const report_row *rows, size_t count)
 {
     char text[160];
     for (size_t i = 0; i < count; i++) {
-        unsigned rounds = rows[i].figures.rounds;
-        if (rounds >= MEASURE_MIN_ROUNDS)
-            continue;
-        snprintf(text, sizeof text, "%s: times of %u warm %s only.", rows[i].name, rounds,
-                 rounds == 1 ? "round" : "rounds");
-        note(text);
+        unsigned rounds = rows[i].figures.rounds, direct = rows[i].figures.direct.rounds;
+        if (rounds < MEASURE_MIN_ROUNDS) {
+            snprintf(text, sizeof text, "%s: times of %u warm %s only.", rows[i].name, rounds,
+                     rounds == 1 ? "round" : "rounds");
+            note(text);
+        }
+        if (direct < rounds) {
+            snprintf(text, sizeof text, "%s: warm rounds: %u of the pool, %u of the driver%s.", rows[i].name, rounds,
+                     direct, direct ? "" : ", whose first one stands for them");
+            note(text);
+        }
     }
 }
 
@@ -301,6 +332,8 @@ note_times(const report_settings *settings)
          "free gives it back. pool: the same through dcmem.");
     note("median: time of a warm round per operation, over all of them. p99: of 100 operations timed one by one, 99 "
          "are faster. first round: the pool still empty, kept out of the rest. cost removed: 1 - pool / direct.");
+    note("use alone: the same operations on memory that is there, with neither driver nor pool: what is done with the "
+         "memory, and the replay's own cost. removed beside use: 1 - (pool - use) / (direct - use).");
     if (settings->is_touched)
         note("Each allocation is used once, both ways: each page of it written by the host, or all of it filled by the "
              "device, where the memory is the device's. So the times hold the work for fresh pages, and the use "

@@ -179,6 +179,39 @@ target_open_pool(replay_target *out, const dcmem_manager_options *options, uint3
     return DCMEM_OK;
 }
 
+/* ---- The use alone ---- */
+
+static dcmem_result
+alone_take(replay_target *to, uint32_t id, uint64_t bytes)
+{
+    if (to->touched == TARGET_TOUCHED)
+        touch(to->blocks[id], bytes, to->touch_stride);
+    return DCMEM_OK;
+}
+
+static dcmem_result
+alone_give(replay_target *to, uint32_t id)
+{
+    (void)to, (void)id;
+    return DCMEM_OK;
+}
+
+dcmem_result
+target_open_alone(replay_target *out, const replay_target *pool)
+{
+    if (pool->take != raw_take || pool->touched == TARGET_FILLED)
+        return DCMEM_E_UNSUPPORTED;
+    *out = (replay_target){
+        .take = alone_take,
+        .give = alone_give,
+        .touched = pool->touched,
+        .touch_stride = pool->touch_stride,
+        .blocks = pool->blocks,
+        .is_borrowed = true,
+    };
+    return DCMEM_OK;
+}
+
 dcmem_result
 target_close(replay_target *to)
 {
@@ -188,7 +221,8 @@ target_close(replay_target *to)
     if (to->manager)
         result = dcmem_manager_destroy(to->manager);
     free(to->extents);
-    free(to->blocks);
+    if (!to->is_borrowed)
+        free(to->blocks);
     memset(to, 0, sizeof *to);
     return result;
 }

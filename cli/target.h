@@ -35,6 +35,7 @@ struct replay_target {
 
     /* Of the pool: addresses or handles by id. */
     void **blocks;
+    bool is_borrowed; /* the blocks are another target's */
 };
 
 /* Opens the first device of a backend: each take is one acquire, each give one release, nothing is kept. */
@@ -43,6 +44,11 @@ dcmem_result target_open_driver(replay_target *out, const dcmem_backend *backend
 /* Creates a manager. `options` are dcmem_manager_create()'s, `touched` the driver's target's. */
 dcmem_result target_open_pool(replay_target *out, const dcmem_manager_options *options, uint32_t id_count,
                               target_touch touched, bool has_buffers);
+
+/* What a use costs alone: each take uses the address that `pool` gave that id last, whether it is live there or not,
+ * each give does nothing. Nothing may have left the pool for the driver since. DCMEM_E_UNSUPPORTED where a use needs
+ * more than an address: of buffers, and where the device is the one that writes. */
+dcmem_result target_open_alone(replay_target *out, const replay_target *pool);
 
 /* Everything was given. DCMEM_E_LEAKED otherwise; the target is gone all the same. */
 dcmem_result target_close(replay_target *to);

@@ -317,6 +317,8 @@ open_magazine(dcmi_cache *cache, unsigned index, uint32_t cap)
     dcmi_magazine_set_cap(magazine, cap);
     dcmi_magazine_set_count(magazine, 0);
     dcmi_class_set_add(&cache->granted, index);
+    if (cache->serving[index + 1] == magazine)
+        return; /* since an earlier grant: a magazine without a cap is empty, and goes on being asked */
     for (unsigned request = 0; request < DCMI_CLASS_COUNT; request++)
         if (cache->table->serving[request] == index)
             cache->serving[request + 1] = magazine;

@@ -73,7 +73,7 @@ dcmi_class_for(const dcmi_class_table *table, uint64_t bytes, uint64_t alignment
         return DCMI_CLASS_NONE;
     for (unsigned index = dcmi_class_index(bytes); index < DCMI_CLASS_COUNT; index++) {
         unsigned class = table->serving[index];
-        if (table->classes[class].bytes % alignment == 0)
+        if ((table->classes[class].bytes & (alignment - 1)) == 0)
             return class;
     }
     return DCMI_CLASS_NONE; /* COVER: the largest class is a multiple of every alignment up to a page */

@@ -93,7 +93,7 @@ descriptor_give(dcmi_fit *fit, uint32_t index)
     fit->spare = index;
 }
 
-static void
+static inline void
 list_insert(dcmi_fit *fit, uint32_t index)
 {
     dcmi_span *span = &fit->spans[index];
@@ -111,7 +111,7 @@ list_insert(dcmi_fit *fit, uint32_t index)
     fit->free_pages += span->pages;
 }
 
-static void
+static inline void
 list_remove(dcmi_fit *fit, uint32_t index)
 {
     dcmi_span *span = &fit->spans[index];

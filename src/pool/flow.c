@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+/* What a flush leaves at first of a magazine: 1 / this. What is left pins holes; small blocks are few bytes (0020). */
+#define NEWEST_SMALL 2u
+#define NEWEST_LARGE 4u
+
 static uint32_t
 owner_of(const dcmi_pool *pool, uint64_t address)
 {
@@ -41,7 +45,7 @@ dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uin
 }
 
 uint64_t
-dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool older_half)
+dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool keeps_newest)
 {
     uint64_t bytes = 0;
     dcmi_class_range range = dcmi_class_range_of(small, large);
@@ -50,8 +54,8 @@ dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large
         uint32_t count = dcmi_magazine_count(magazine);
         if (count == 0)
             continue;
-        if (older_half)
-            count = (count + 1) / 2;
+        if (keeps_newest)
+            count -= count / (class < DCMI_FIRST_LARGE ? NEWEST_SMALL : NEWEST_LARGE);
         uint64_t blocks[DCMI_MAGAZINE_ROOM];
         dcmi_magazine_remove(blocks, magazine, 0, count);
         dcmi_pool_give_blocks(pool, blocks, count);
@@ -124,8 +128,9 @@ uint64_t
 dcmi_pool_out_bytes(const dcmi_pool *pool)
 {
     uint64_t out = 0;
-    for (uint32_t i = 0; i < dcmi_pool_region_count(pool); i++)
-        out += atomic_load_explicit(&pool->regions[i].out_bytes, memory_order_relaxed);
+    const dcmi_region *end = pool->regions + dcmi_pool_region_count(pool);
+    for (const dcmi_region *region = pool->regions; region < end; region++)
+        out += atomic_load_explicit(&region->out_bytes, memory_order_relaxed);
     return out;
 }
 

@@ -224,9 +224,9 @@ void dcmi_pool_give_blocks(dcmi_pool *pool, const uint64_t *blocks, unsigned cou
 /* Takes `count` blocks from the `first` oldest on out of a magazine. */
 void dcmi_magazine_remove(uint64_t *out, dcmi_magazine *magazine, uint32_t first, uint32_t count);
 
-/* Gives what one cache (exclusively owned) holds of small or of large blocks to their regions: all of it, or the older
- * half of each magazine. Returns the bytes. */
-uint64_t dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool older_half);
+/* Gives what one cache (exclusively owned) holds of small or of large blocks to their regions: all of it, or all
+ * but the newest blocks of each magazine. Returns the bytes. */
+uint64_t dcmi_pool_flush_cache(dcmi_pool *pool, dcmi_cache *cache, bool small, bool large, bool keeps_newest);
 
 /* The same of the depot; `surplus_only` takes what the last interval did not need. */
 uint64_t dcmi_pool_flush_depot(dcmi_pool *pool, bool small, bool large, bool surplus_only);

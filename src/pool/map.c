@@ -95,10 +95,3 @@ dcmi_map_cover(dcmi_map *map, uint64_t address, uint64_t bytes)
     }
     return DCMEM_OK;
 }
-
-void
-dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind)
-{
-    atomic_store_explicit(&page->owner, owner, memory_order_relaxed);
-    atomic_store_explicit(&page->kind, (uint16_t)kind, memory_order_relaxed);
-}

@@ -153,7 +153,12 @@ dcmi_mark_for_holder(uint16_t live, unsigned holder)
     return (int16_t)(live ^ holder);
 }
 
-void dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind);
+static inline void
+dcmi_page_set(dcmi_page *page, uint32_t owner, unsigned kind)
+{
+    atomic_store_explicit(&page->owner, owner, memory_order_relaxed);
+    atomic_store_explicit(&page->kind, (uint16_t)kind, memory_order_relaxed);
+}
 
 /* The class of a kind that has one. */
 static inline unsigned

@@ -274,7 +274,7 @@ dcmi_region_give(dcmi_region *region, uint64_t address)
 void
 dcmi_region_settle(dcmi_region *region)
 {
-    for (unsigned class = 0; class < DCMI_CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < DCMI_FIRST_LARGE; class++) { /* larger blocks are whole pages */
         uint32_t index = region->empty_slabs[class] ? region->partial[class] : 0;
         while (index && region->empty_slabs[class]) {
             uint32_t after = region->slabs[index].after;

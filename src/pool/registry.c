@@ -122,6 +122,15 @@ dcmi_registry_each(void (*visit)(dcmi_pool *root, void *user), void *user)
     }
 }
 
+/* The root pool of that handle where this thread's cache works for it, as it mostly does. A cache is detached before
+ * its pool ends. */
+static dcmi_pool *
+attached(uint64_t handle)
+{
+    const dcmi_cache *cache = dcmi_cache_for(handle);
+    return cache && cache->pool->root == cache->pool ? cache->pool : NULL;
+}
+
 dcmi_pool *
 dcmi_pool_resolve(dcmem_manager *manager)
 {
@@ -132,6 +141,9 @@ dcmi_pool_resolve(dcmem_manager *manager)
         dcmi_fail(DCMEM_E_NOT_A_MANAGER, "manager is NULL; make one with dcmem_manager_create()");
         return NULL;
     }
+    dcmi_pool *own = attached(handle);
+    if (own)
+        return own;
     if (index >= atomic_load_explicit(&high, memory_order_acquire) || generation == 0 ||
         generation > atomic_load_explicit(&entries[index].generation, memory_order_acquire)) {
         dcmi_fail(DCMEM_E_NOT_A_MANAGER, "manager %p was never given out", (void *)manager);

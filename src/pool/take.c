@@ -64,13 +64,23 @@ direct_mark(uint64_t capacity, uint64_t bytes)
     return dcmi_min(capacity - bytes, DCMI_MARK_MOST - 1) + 1;
 }
 
+/* Marks a direct block alive; its slack. */
 static uint64_t
-mark_direct(const request *r, uint64_t address)
+mark_direct(dcmi_pool *pool, uint64_t address, uint64_t capacity, uint64_t bytes, unsigned holder)
 {
-    dcmi_page *page = dcmi_map_page(&r->pool->map, address);
-    uint64_t mark = direct_mark(r->pages << DCMI_PAGE_SHIFT, r->bytes);
-    atomic_store_explicit(&page->live, (uint16_t)(mark | r->holder), memory_order_relaxed);
+    dcmi_page *page = dcmi_map_page(&pool->map, address);
+    uint64_t mark = direct_mark(capacity, bytes);
+    atomic_store_explicit(&page->live, (uint16_t)(mark | holder), memory_order_relaxed);
     return mark - 1;
+}
+
+/* In a cache that is owned. */
+static void
+count_direct(dcmi_cache *cache, uint64_t capacity, uint64_t slack)
+{
+    dcmi_count_add(&cache->direct_takes, 1);
+    dcmi_count_add(&cache->direct_bytes_taken, capacity);
+    dcmi_count_add(&cache->direct_slack_taken, slack);
 }
 
 static uint64_t
@@ -82,14 +92,12 @@ take_direct(request *r, dcmi_region *region)
     if (!address)
         return 0;
 
-    uint64_t slack = mark_direct(r, address);
+    uint64_t slack = mark_direct(r->pool, address, r->pages << DCMI_PAGE_SHIFT, r->bytes, r->holder);
     bool is_locked = dcmi_cache_own(r->cache);
     count_miss(r);
     if (!r->met_driver)
         dcmi_count_add(&r->cache->fit_hits, 1);
-    dcmi_count_add(&r->cache->direct_takes, 1);
-    dcmi_count_add(&r->cache->direct_bytes_taken, r->pages << DCMI_PAGE_SHIFT);
-    dcmi_count_add(&r->cache->direct_slack_taken, slack);
+    count_direct(r->cache, r->pages << DCMI_PAGE_SHIFT, slack);
     dcmi_cache_disown(r->cache, is_locked);
     return address;
 }
@@ -206,14 +214,14 @@ leave_large(dcmi_cache *cache)
         dcmi_cache_revoke(cache, class);
 }
 
-/* Cached blocks of the region's kind go back to be merged: the older halves of the magazines first, because what was
- * freed last is soon asked for again. Returns how many bytes. */
+/* Cached blocks of the region's kind go back to be merged: at first all but the newest of each magazine, because what
+ * was freed last is soon asked for again. Returns how many bytes. */
 static uint64_t
-flush_region_kind(request *r, bool older_half)
+flush_region_kind(request *r, bool keeps_newest)
 {
     bool is_locked = dcmi_cache_own(r->cache);
-    bool is_dear = r->is_large && older_half && is_caching_dear(r);
-    uint64_t bytes = dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, older_half && !is_dear);
+    bool is_dear = r->is_large && keeps_newest && is_caching_dear(r);
+    uint64_t bytes = dcmi_pool_flush_cache(r->pool, r->cache, !r->is_large, r->is_large, keeps_newest && !is_dear);
     if (is_dear)
         leave_large(r->cache);
     dcmi_cache_disown(r->cache, is_locked);
@@ -419,6 +427,15 @@ request_make(request *out, dcmi_pool *pool, uint64_t bytes, uint64_t alignment, 
     return DCMEM_OK;
 }
 
+/* Looking at every cache is dear: the peak is looked at when more is out than ever, by a 64th of it. */
+static void
+look_at_peak(dcmi_pool *pool)
+{
+    uint64_t seen = atomic_load_explicit(&pool->out_seen, memory_order_relaxed);
+    if (DCMI_UNLIKELY(dcmi_pool_out_bytes(pool) > seen + seen / 64))
+        dcmi_pool_note_peak(pool);
+}
+
 static void
 after_take(request *r)
 {
@@ -431,10 +448,7 @@ after_take(request *r)
             ;
         return;
     }
-    /* Looking at every cache is dear: the peak is looked at when more is out than ever, by a 64th of it. */
-    uint64_t seen = atomic_load_explicit(&pool->out_seen, memory_order_relaxed);
-    if (dcmi_pool_out_bytes(pool) > seen + seen / 64)
-        dcmi_pool_note_peak(pool);
+    look_at_peak(pool);
 }
 
 static DCMI_COLD uint64_t
@@ -456,9 +470,58 @@ timing_weight(dcmi_cache *cache, bool is_sample)
     return dcmi_count_read(&cache->samples) % TIMED_EVERY == 0 ? TIMED_EVERY : 0;
 }
 
+/* Whether this thread's large blocks come from the good fit alone, by the short ways below. Within a cache that was
+ * entered: so nothing is exact, guarded or asked about. */
+static inline bool
+is_short(dcmi_pool *pool, const dcmi_cache *cache)
+{
+    bool is_timed = (dcmi_count_read(&cache->samples) + 1) % TIMED_EVERY == 0;
+    return dcmi_count_read(&cache->direct_left) > 0 && dcmi_pool_is_tight(pool) && !is_timed;
+}
+
+/* What climb() finds on its first rung, for a large block while caching is left, without what only the others need. */
+static uint64_t
+take_run_shortly(dcmi_pool *pool, dcmi_cache *cache, uint64_t bytes, unsigned holder)
+{
+    uint64_t pages = (bytes - 1) / DCMI_PAGE + 1;
+    dcmi_region *region = dcmi_pool_region(pool, cache->arena, true);
+    dcmi_lock_take(&region->lock);
+    uint64_t address = dcmi_region_take_pages(region, pages, 1);
+    dcmi_lock_drop(&region->lock);
+    if (!address)
+        return 0;
+    uint64_t slack = mark_direct(pool, address, pages << DCMI_PAGE_SHIFT, bytes, holder);
+    dcmi_count_add(&cache->samples, 1);
+    dcmi_count_add(&cache->fit_hits, 1);
+    count_direct(cache, pages << DCMI_PAGE_SHIFT, slack);
+    return address;
+}
+
+/* 0: go the whole way, nothing has changed. */
+static uint64_t
+take_shortly(dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned holder)
+{
+    dcmi_cache *cache = dcmi_cache_current;
+    bool is_plain = bytes > DCMI_SMALL_LARGEST && bytes <= pool->largest_allocation_bytes &&
+                    (alignment | pool->alignment) <= DCMI_PAGE;
+    if (!is_plain)
+        return 0;
+    uint64_t address = 0;
+    if (dcmi_cache_enter(cache, pool->handle) && is_short(pool, cache))
+        address = take_run_shortly(pool, cache, bytes, holder);
+    dcmi_cache_leave(cache);
+    if (address)
+        look_at_peak(pool);
+    return address;
+}
+
 uint64_t
 dcmi_pool_take(dcmi_pool *pool, uint64_t bytes, uint64_t alignment, unsigned holder)
 {
+    uint64_t run = take_shortly(pool, bytes, alignment, holder);
+    if (run)
+        return run;
+
     request r = {0};
     if (request_make(&r, pool, bytes, alignment, holder))
         return take_failed(pool, bytes);
@@ -571,16 +634,23 @@ give_run(dcmi_pool *pool, uint64_t address)
     return bytes;
 }
 
+/* In a cache that is owned. */
 static void
-give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack)
+count_direct_given(dcmi_cache *cache, uint64_t bytes, uint64_t slack)
 {
-    uint64_t bytes = give_run(pool, address);
-    bool is_locked = dcmi_cache_own(cache);
     if (dcmi_count_read(&cache->direct_left) > 0)
         dcmi_count_add(&cache->direct_left, -1ull);
     dcmi_count_add(&cache->direct_gives, 1);
     dcmi_count_add(&cache->direct_bytes_given, bytes);
     dcmi_count_add(&cache->direct_slack_given, slack);
+}
+
+static void
+give_direct(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, uint64_t slack)
+{
+    uint64_t bytes = give_run(pool, address);
+    bool is_locked = dcmi_cache_own(cache);
+    count_direct_given(cache, bytes, slack);
     dcmi_cache_disown(cache, is_locked);
     keep_idle_limit(pool, true);
 }
@@ -624,9 +694,38 @@ end_mark(_Atomic uint16_t *mark, unsigned holder)
     return (uint16_t)(was ^ holder);
 }
 
+static bool
+give_run_shortly(dcmi_pool *pool, dcmi_cache *cache, uint64_t address, unsigned holder)
+{
+    unsigned class;
+    _Atomic uint16_t *mark = mark_of(pool, address, &class);
+    uint16_t was_live = mark && class == DCMI_CLASS_NONE ? end_mark(mark, holder) : 0;
+    if (was_live == 0)
+        return false;
+    uint64_t bytes = give_run(pool, address);
+    dcmi_count_add(&cache->samples, 1);
+    count_direct_given(cache, bytes, was_live - 1u);
+    return true;
+}
+
+/* False: go the whole way, nothing has changed. */
+static bool
+give_shortly(dcmi_pool *pool, uint64_t address, unsigned holder)
+{
+    dcmi_cache *cache = dcmi_cache_current;
+    bool has_limit = pool->idle_limit_bytes != UINT64_MAX;
+    bool is_given = false;
+    if (dcmi_cache_enter(cache, pool->handle) && is_short(pool, cache) && !has_limit)
+        is_given = give_run_shortly(pool, cache, address, holder);
+    dcmi_cache_leave(cache);
+    return is_given;
+}
+
 dcmem_result
 dcmi_pool_give(dcmi_pool *pool, uint64_t address, unsigned holder)
 {
+    if (give_shortly(pool, address, holder))
+        return DCMEM_OK;
     dcmi_cache *cache = dcmi_cache_get(pool);
     unsigned class;
     _Atomic uint16_t *mark = mark_of(pool, address, &class);

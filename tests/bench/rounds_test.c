@@ -256,6 +256,17 @@ TEST(bench__rounds_are_as_long_as_asked_for)
     EXPECT_LE(ops, 1700000);
 }
 
+TEST(bench__rounds_on_several_threads_are_long_enough_to_wake_them)
+{
+    bench_case which = {.threads = 1};
+    bench_round_ns = 1e6;
+    EXPECT(bench_round_of(&which) == 1e6);
+    which.threads = 2;
+    EXPECT(bench_round_of(&which) == 25e6);
+    bench_round_ns = 50e6;
+    EXPECT(bench_round_of(&which) == 50e6);
+}
+
 TEST(bench__a_slow_first_operation_does_not_shorten_the_rounds)
 {
     static const double slow[] = {1e5, 9e6, 12e6, 13e6, 1e9};

@@ -372,6 +372,8 @@ TEST(replay__prints_every_key_of_its_json)
                                        "direct",
                                        "pool",
                                        "overhead_removed",
+                                       "alone_ns_per_op",
+                                       "removed_beside_use",
                                        "ns_per_op",
                                        "p99_ns",
                                        "hit_rate",
@@ -397,10 +399,31 @@ TEST(replay__prints_every_key_of_its_json)
     EXPECT(json_find(output, "used_bytes") + json_find(output, "cached_bytes") + json_find(output, "free_bytes") ==
            json_find(output, "reserved_bytes"));
     EXPECT(json_find(output, "slab_free_bytes") <= json_find(output, "free_bytes"));
-    double repeats = json_find(output, "repeats"); /* 1001, but where one play takes a millisecond */
-    EXPECT(repeats >= 1 && repeats <= 1001);
+    double repeats = json_find(output, "repeats"); /* 4001, but where one play takes a millisecond */
+    EXPECT(repeats >= 1 && repeats <= 4001);
     /* 5 calls of the trace and one that frees what it leaves */
     EXPECT(json_find(output, "driver_calls") == (1 + repeats) * 6);
+}
+
+TEST(replay__says_what_the_use_alone_costs_where_it_is_only_an_address)
+{
+    expect_json(replay_small("--json --touch"));
+    double alone = json_find(output, "alone_ns_per_op");
+    EXPECT(alone > 0 && alone < json_find(strstr(output, "\"direct\""), "ns_per_op"));
+    expect_json(replay_small("--json --buffers"));
+    expect_said("\"alone_ns_per_op\": null");
+    expect_said("\"removed_beside_use\": null");
+    expect_run(replay_small("--buffers --touch"), 0, "use alone");
+}
+
+TEST(replay__keeps_to_a_number_of_seconds)
+{
+    char words[512];
+    snprintf(words, sizeof words, "replay --seconds 1 --rounds 40 --json '%s' 2>&1", write_trace("small.csv", small));
+    expect_json(words);
+    EXPECT(json_find(output, "rounds") >= 1 && json_find(output, "rounds") <= 40);
+    EXPECT(json_find(strstr(output, "\"direct\""), "rounds") <= json_find(output, "rounds"));
+    expect_run("replay --seconds 0 x.csv 2>&1", 2, "--seconds");
 }
 
 TEST(replay__replays_in_every_way)
@@ -449,7 +472,7 @@ TEST(replay__repeats_a_preamble_never)
     expect_json(words);
     EXPECT(json_find(output, "ops") == 2);
     /* 2 of the preamble; then 2 of the trace and 2 that undo it */
-    EXPECT(json_find(output, "driver_calls") == 2 + (1 + 2501) * 4);
+    EXPECT(json_find(output, "driver_calls") == 2 + (1 + json_find(output, "repeats")) * 4);
 }
 
 TEST(replay__summarises_both_sizings_in_markdown)

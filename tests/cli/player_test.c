@@ -225,6 +225,30 @@ TEST(player__times_every_operation_of_every_thread)
     free(text);
 }
 
+TEST(measure__plays_as_many_rounds_as_fit_into_a_time)
+{
+    EXPECT_EQ(measure_rounds_within(1e9, 0.9e9, 1000), 0);
+    EXPECT_EQ(measure_rounds_within(1e9, 1e9, 1000), 1);
+    EXPECT_EQ(measure_rounds_within(1e9, 7.9e9, 1000), 7);
+    EXPECT_EQ(measure_rounds_within(1e9, 7.9e9, 5), 5);
+    EXPECT_EQ(measure_rounds_within(0, 1e18, 1000), 1000);
+}
+
+TEST(measure__spreads_the_fewer_rounds_evenly)
+{
+    for (uint32_t rounds = 1; rounds < 40; rounds++) {
+        for (uint32_t fewer = 0; fewer <= rounds; fewer++) {
+            uint32_t played = 0;
+            for (uint32_t round = 0; round < rounds; round++) {
+                played += measure_is_turn(round, fewer, rounds);
+                EXPECT_LE((uint64_t)round * fewer, (uint64_t)played * rounds);
+                EXPECT_LE((uint64_t)(played ? played - 1 : 0) * rounds, (uint64_t)round * fewer);
+            }
+            EXPECT_EQ(played, fewer);
+        }
+    }
+}
+
 TEST(measure__plays_about_a_second_of_rounds_but_never_too_few)
 {
     EXPECT_EQ(measure_rounds(0), 1000);

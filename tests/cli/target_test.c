@@ -103,3 +103,40 @@ TEST(target__gives_back_what_could_not_be_filled)
     EXPECT_OK(target_close(&driver));
     rig_end(&it);
 }
+
+TEST(target__that_is_the_use_alone_asks_neither_driver_nor_pool)
+{
+    rig it = rig_of(DCMEM_SIMULATED_DEVICE_UNIFIED);
+    const dcmem_backend *backend = dcmem_fake_backend(it.fake);
+    const dcmem_manager_options options = {.size = sizeof options, .driver = backend};
+    replay_target pool, alone;
+    EXPECT_OK(target_open_pool(&pool, &options, 1, TARGET_TOUCHED, false));
+    EXPECT_OK(target_open_alone(&alone, &pool));
+    EXPECT_OK(pool.take(&pool, 0, BYTES));
+    EXPECT_OK(pool.give(&pool, 0));
+    unsigned char *block = pool.blocks[0];
+    block[4096] = 7;
+    uint64_t acquires = dcmem_fake_count_of(it.fake, DCMEM_FAKE_acquire).did;
+
+    EXPECT_OK(alone.take(&alone, 0, BYTES));
+    EXPECT_EQ(block[4096], 1);
+    EXPECT_OK(alone.give(&alone, 0));
+
+    EXPECT_EQ(dcmem_fake_count_of(it.fake, DCMEM_FAKE_acquire).did, acquires);
+    EXPECT_OK(target_close(&alone));
+    EXPECT_OK(target_close(&pool));
+    rig_end(&it);
+}
+
+TEST(target__is_no_use_alone_where_that_needs_more_than_an_address)
+{
+    rig it = rig_of(DCMEM_SIMULATED_DEVICE_DISCRETE);
+    const dcmem_manager_options options = {.size = sizeof options, .driver = dcmem_fake_backend(it.fake)};
+    replay_target pool, alone;
+    for (unsigned i = 0; i < 2; i++) {
+        EXPECT_OK(target_open_pool(&pool, &options, 1, i ? TARGET_UNTOUCHED : TARGET_FILLED, i == 1));
+        EXPECT_RESULT(target_open_alone(&alone, &pool), DCMEM_E_UNSUPPORTED);
+        EXPECT_OK(target_close(&pool));
+    }
+    rig_end(&it);
+}

@@ -206,3 +206,129 @@ TEST(retry__that_was_leaked_is_told_at_the_end_like_any_other)
     EXPECT(allocate(it.manager, 4 * MIB));
     device_close_with(&it, DCMEM_E_LEAKED);
 }
+
+/* ---- Large blocks of the tight policy ---- */
+
+/* A manager that has found caching dear: this thread's large blocks are runs of pages, straight from the good fit. The
+ * first growth says so, as it comes before any take. */
+static dcmem_manager *
+open_run_manager(const dcmem_manager_options *wanted)
+{
+    dcmem_manager_options options = *wanted;
+    options.policy = DCMEM_POLICY_TIGHT;
+    dcmem_manager *manager = cpu_manager(&options);
+    release(manager, allocate(manager, 1 * MIB));
+    return manager;
+}
+
+#define RUNS 200u
+
+static uint64_t
+run_size(unsigned i)
+{
+    return 64 * KIB + 1 + (uint64_t)i * 7001;
+}
+
+TEST(reuse__large_blocks_of_the_tight_policy_have_no_page_too_many)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){0});
+    for (unsigned i = 0; i < RUNS; i++) {
+        void *block = allocate(manager, run_size(i));
+        EXPECT_EQ(usable(manager, block), (run_size(i) + 4095) / 4096 * 4096);
+        release(manager, block);
+    }
+    manager_end(manager);
+}
+
+TEST(reuse__such_blocks_are_counted_to_the_byte)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){0});
+    dcmem_stats before = stats_of(manager);
+    void *blocks[RUNS];
+    uint64_t requested = 0, used = 0;
+    for (unsigned i = 0; i < RUNS; i++) {
+        blocks[i] = allocate(manager, run_size(i));
+        requested += run_size(i);
+        used += usable(manager, blocks[i]);
+    }
+    dcmem_stats most = stats_of(manager);
+    EXPECT_EQ(most.live_allocations, RUNS);
+    EXPECT_EQ(most.live_requested_bytes, requested);
+    EXPECT_EQ(most.used_bytes, used);
+    EXPECT_GE(most.used_peak_bytes, used);
+    EXPECT_EQ(most.pool_hits + most.pool_misses, before.pool_hits + before.pool_misses + RUNS);
+
+    for (unsigned i = 1; i < RUNS; i++)
+        release(manager, blocks[i * 7 % RUNS]);
+    EXPECT_EQ(stats_of(manager).live_requested_bytes, run_size(0));
+    release(manager, blocks[0]);
+    dcmem_stats after = stats_of(manager);
+    EXPECT_EQ(after.live_allocations, 0);
+    EXPECT_EQ(after.live_requested_bytes, 0);
+    EXPECT_EQ(after.used_bytes, 0);
+    EXPECT_EQ(after.frees, before.frees + RUNS);
+    manager_end(manager);
+}
+
+TEST(reuse__wrong_frees_of_such_blocks_are_refused_for_the_same_reasons)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){0});
+    char *block = allocate(manager, 256 * KIB);
+    for (unsigned i = 0; i < 100; i++) {
+        EXPECT_RESULT(dcmem_raw_free(manager, block + 1), DCMEM_E_INTERIOR);
+        EXPECT_RESULT(dcmem_raw_free(manager, block + 4096), DCMEM_E_INTERIOR);
+    }
+    release(manager, block);
+    for (unsigned i = 0; i < 100; i++)
+        EXPECT_RESULT(dcmem_raw_free(manager, block), DCMEM_E_ALREADY_FREE);
+
+    dcmem_buffer *buffer;
+    EXPECT_OK(dcmem_buffer_create(&buffer, manager, 256 * KIB, NULL));
+    for (unsigned i = 0; i < 100; i++)
+        EXPECT_RESULT(dcmem_raw_free(manager, block), DCMEM_E_FOREIGN); /* where the buffer's memory lies now */
+    EXPECT_OK(dcmem_buffer_destroy(buffer));
+    manager_end(manager);
+}
+
+TEST(reuse__such_blocks_are_aligned_as_asked)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){0});
+    void *blocks[RUNS];
+    for (unsigned i = 0; i < RUNS; i++) {
+        uint64_t alignment = 64ull << i % 15;
+        blocks[i] = dcmem_raw_allocate_aligned(manager, run_size(i), alignment);
+        EXPECT(blocks[i]);
+        EXPECT_EQ((uintptr_t)blocks[i] % alignment, 0);
+    }
+    for (unsigned i = 0; i < RUNS; i++)
+        release(manager, blocks[i]);
+    manager_end(manager);
+}
+
+TEST(reuse__such_blocks_keep_to_the_idle_limit)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){.idle_limit_bytes = 1 * MIB});
+    for (unsigned i = 0; i < RUNS; i++) {
+        void *block = allocate(manager, 2 * MIB + run_size(i));
+        release(manager, block);
+        EXPECT_LE(stats_of(manager).reserved_bytes, 1 * MIB);
+    }
+    manager_end(manager);
+}
+
+TEST(reuse__the_tight_policy_tries_caching_again_after_a_million_frees)
+{
+    dcmem_manager *manager = open_run_manager(&(dcmem_manager_options){0});
+    for (unsigned i = 0; i < 1u << 20; i++)
+        release(manager, allocate(manager, 1 * MIB - 1));
+    void *block = allocate(manager, 1 * MIB + 1);
+    EXPECT_EQ(usable(manager, block), 1 * MIB + 128 * KIB); /* its class's */
+    release(manager, block);
+
+    /* No run is as long, and what is cached stands in the way: again it is dear. */
+    release(manager, allocate(manager, 8 * MIB));
+    block = allocate(manager, 1 * MIB + 1);
+    EXPECT_EQ(usable(manager, block), 1 * MIB + 4096);
+    release(manager, block);
+    manager_end(manager);
+}
