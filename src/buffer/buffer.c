@@ -181,9 +181,10 @@ dcmem_result
 dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, const dcmem_buffer_options *options)
 {
     dcmi_thread *thread = dcmi_thread_current;
-    if (DCMI_UNLIKELY(!out || !manager || options || !thread || thread->slot_count == 0))
+    dcmi_cache *cache = dcmi_cache_current;
+    if (DCMI_UNLIKELY(!out || options || !thread || thread->slot_count == 0))
         return create_slowly(out, manager, bytes, options);
-    uint64_t address = dcmi_pool_take_hot(manager, bytes, DCMI_HOLDER_LIBRARY);
+    uint64_t address = dcmi_pool_take_hot(cache, manager, bytes, DCMI_HOLDER_LIBRARY);
     if (DCMI_UNLIKELY(!address))
         return create_slowly(out, manager, bytes, NULL);
 
@@ -191,7 +192,7 @@ dcmem_buffer_create(dcmem_buffer **out, dcmem_manager *manager, uint64_t bytes, 
     dcmi_slot *slot = dcmi_slot_popped(buffer);
     slot_init(slot, manager, bytes, address);
     dcmi_slot_publish(slot, buffer, 0);
-    dcmi_count_add(&dcmi_cache_current->buffers_created, 1);
+    dcmi_count_add(&cache->buffers_created, 1);
     *out = buffer;
     return DCMEM_OK;
 }
@@ -388,19 +389,20 @@ dcmem_buffer_destroy(dcmem_buffer *buffer)
 {
     dcmi_slot *slot = dcmi_handle_slot(buffer);
     dcmi_thread *thread = dcmi_thread_current;
+    dcmi_cache *cache = dcmi_cache_current;
     uint32_t generation = dcmi_handle_generation(buffer);
     uint64_t word = (uint64_t)generation << 32;
-    if (DCMI_UNLIKELY(!slot || !thread || thread->slot_count == DCMI_THREAD_SLOTS || !(generation & 1) ||
-                      generation >= DCMI_GENERATION_LAST) ||
+    if (DCMI_UNLIKELY(!slot || !thread || thread->slot_count == DCMI_THREAD_SLOTS ||
+                      !dcmi_generation_has_next(generation)) ||
         DCMI_UNLIKELY(!atomic_compare_exchange_strong_explicit(&slot->word, &word, word + (1ull << 32),
                                                                memory_order_acquire, memory_order_relaxed)))
         return buffer ? destroy_slowly(buffer) : DCMEM_OK;
     if (DCMI_UNLIKELY(slot->traits) ||
-        DCMI_UNLIKELY(!dcmi_pool_give_hot(dcmi_slot_manager(slot), slot->address, DCMI_HOLDER_LIBRARY)))
+        DCMI_UNLIKELY(!dcmi_pool_give_hot(cache, dcmi_slot_manager(slot), slot->address, DCMI_HOLDER_LIBRARY)))
         return dispose(slot, buffer);
 
     thread->slots[thread->slot_count++] = dcmi_slot_after(buffer);
-    dcmi_count_add(&dcmi_cache_current->buffers_destroyed, 1);
+    dcmi_count_add(&cache->buffers_destroyed, 1);
     return DCMEM_OK;
 }
 

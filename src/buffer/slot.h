@@ -155,6 +155,13 @@ dcmi_handle_slot(const dcmem_buffer *buffer)
     return &dcmi_slots.slots[index];
 }
 
+/* Whether a generation is that of a live buffer, and not its slot's last. Rotated, odd numbers are the upper half. */
+static inline bool
+dcmi_generation_has_next(uint32_t generation)
+{
+    return (generation >> 1 | generation << 31) - (1u << 31) < DCMI_GENERATION_LAST >> 1;
+}
+
 static inline uint32_t
 dcmi_word_generation(uint64_t word)
 {

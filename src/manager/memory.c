@@ -64,7 +64,7 @@ free_slowly(dcmem_manager *manager, void *address)
 DCMI_HOT void *
 dcmem_raw_allocate(dcmem_manager *manager, uint64_t bytes)
 {
-    uint64_t address = dcmi_pool_take_hot(manager, bytes, DCMI_HOLDER_CALLER);
+    uint64_t address = dcmi_pool_take_hot(dcmi_cache_current, manager, bytes, DCMI_HOLDER_CALLER);
     if (DCMI_LIKELY(address))
         return (void *)(uintptr_t)address;
     return allocate_slowly_any(manager, bytes);
@@ -73,7 +73,7 @@ dcmem_raw_allocate(dcmem_manager *manager, uint64_t bytes)
 DCMI_HOT dcmem_result
 dcmem_raw_free(dcmem_manager *manager, void *address)
 {
-    if (DCMI_LIKELY(dcmi_pool_give_hot(manager, (uintptr_t)address, DCMI_HOLDER_CALLER)))
+    if (DCMI_LIKELY(dcmi_pool_give_hot(dcmi_cache_current, manager, (uintptr_t)address, DCMI_HOLDER_CALLER)))
         return DCMEM_OK;
     return free_slowly(manager, address);
 }

@@ -190,7 +190,11 @@ dcmi_count_read(const dcmi_count *count)
 static inline void
 dcmi_count_add(dcmi_count *count, uint64_t n)
 {
+#if DCMI_HOT_ASM
+    __asm__("addq %[n], %[count]" : [count] "+m"(*(char(*)[8])count) : [n] "er"(n) : "cc");
+#else
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
+#endif
 }
 
 /* The thread's cache where it works for the root pool of that handle, as it mostly does; else NULL. For counts. */

@@ -17,17 +17,6 @@ dcmi_mark_for(uint64_t block_bytes, unsigned slack_shift, uint64_t bytes)
     return ((block_bytes - bytes) >> slack_shift) + 1;
 }
 
-/* A block more, whatever it adds. */
-static inline void
-dcmi_tally_add(dcmi_count *tally, uint64_t block)
-{
-#if DCMI_HOT_ASM
-    __asm__("addq %[block], %[tally]" : [tally] "+m"(*(char(*)[8])tally) : [block] "r"(block) : "cc");
-#else
-    dcmi_count_add(tally, block);
-#endif
-}
-
 /* The same of what is taken; false: it is to be timed, and is not counted. */
 static inline bool
 dcmi_tally_take(dcmi_count *tally, uint64_t block)
@@ -40,12 +29,12 @@ dcmi_tally_take(dcmi_count *tally, uint64_t block)
     __asm__("addq %[block], %[tally]" : [tally] "+m"(*(char(*)[8])tally), "=@ccs"(is_over) : [block] "r"(block));
     if (DCMI_LIKELY(!is_over))
         return true;
-    dcmi_tally_add(tally, -block);
+    dcmi_count_add(tally, -block);
     return false;
 #else
     if (dcmi_tally_is_over(dcmi_count_read(tally) + block))
         return false;
-    dcmi_tally_add(tally, block);
+    dcmi_count_add(tally, block);
     return true;
 #endif
 }
@@ -56,7 +45,7 @@ dcmi_tally_give(dcmi_count *tally, uint16_t mark)
 #ifdef DCMI_NO_STATS
     (void)tally, (void)mark;
 #else
-    dcmi_tally_add(tally, DCMI_TALLY_ONE - 1 + mark);
+    dcmi_count_add(tally, DCMI_TALLY_ONE - 1 + mark);
 #endif
 }
 
@@ -187,11 +176,11 @@ dcmi_hot_give(dcmi_cache *cache, uint64_t address, unsigned holder)
             dcmi_pool_add((pool), DCMI_COUNTER_##name, (n));                                                           \
     } while (0)
 
-/* For the layers above: a block of the manager's root pool, or 0, or false: go the slow way. */
+/* For the layers above, who pass dcmi_cache_current: a block of the manager's root pool, or 0, or false: go the slow
+ * way. */
 static inline uint64_t
-dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)
+dcmi_pool_take_hot(dcmi_cache *cache, dcmem_manager *manager, uint64_t bytes, unsigned holder)
 {
-    dcmi_cache *cache = dcmi_cache_current;
     uint64_t address =
         DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) ? dcmi_hot_take(cache, bytes, holder) : 0;
     dcmi_cache_leave(cache);
@@ -199,9 +188,8 @@ dcmi_pool_take_hot(dcmem_manager *manager, uint64_t bytes, unsigned holder)
 }
 
 static inline bool
-dcmi_pool_give_hot(dcmem_manager *manager, uint64_t address, unsigned holder)
+dcmi_pool_give_hot(dcmi_cache *cache, dcmem_manager *manager, uint64_t address, unsigned holder)
 {
-    dcmi_cache *cache = dcmi_cache_current;
     bool is_given = DCMI_LIKELY(dcmi_cache_enter(cache, (uintptr_t)manager)) && dcmi_hot_give(cache, address, holder);
     dcmi_cache_leave(cache);
     return is_given;

@@ -19,6 +19,26 @@ fail_some(const char *what)
     return faults_left-- > 0;
 }
 
+TEST(generation__has_a_next_one_if_it_is_odd_and_not_the_last)
+{
+    static const uint32_t all[] = {0,
+                                   1,
+                                   2,
+                                   3,
+                                   0x10000,
+                                   DCMI_GENERATION_FIRST,
+                                   0x7fffffff,
+                                   0x80000000,
+                                   0x80000001,
+                                   DCMI_GENERATION_LAST - 2,
+                                   DCMI_GENERATION_LAST - 1,
+                                   DCMI_GENERATION_LAST,
+                                   DCMI_GENERATION_LAST + 1,
+                                   DCMI_GENERATION_LAST + 2};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        EXPECT_EQ(dcmi_generation_has_next(all[i]), (all[i] & 1) && all[i] < DCMI_GENERATION_LAST);
+}
+
 TEST(slot__table_takes_less_address_space_where_there_is_less_and_says_when_there_is_none)
 {
     dcmem_manager *manager = cpu_open();

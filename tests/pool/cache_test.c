@@ -84,7 +84,7 @@ TEST(cache__figures_can_be_read_when_their_owner_was_stopped_in_the_middle)
     dcmi_magazine magazine = magazine_open();
     for (unsigned i = 1; i < DCMI_SAMPLE_EVERY; i++)
         EXPECT(take(&magazine, 1));
-    dcmi_tally_add(&magazine.taken, DCMI_TALLY_ONE);
+    dcmi_count_add(&magazine.taken, DCMI_TALLY_ONE);
     atomic_fetch_add(&magazine.sequence, 1);
     dcmi_magazine_mend(&magazine);
     expect_totals(&magazine, (dcmi_totals){.blocks = DCMI_SAMPLE_EVERY - 1, .marks = DCMI_SAMPLE_EVERY - 1},
