@@ -71,7 +71,7 @@ is_hopeless(dcmi_route_cost cost, uint64_t best)
 }
 
 dcmi_choice
-dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible)
+dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible, uint32_t most)
 {
     uint64_t best = best_of(costs, possible), limit = 0;
     dcmi_route cheapest = DCMI_ROUTE_COUNT;
@@ -80,7 +80,7 @@ dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possib
         if (!(possible & DCMI_ROUTE_BIT(route)))
             continue;
         uint64_t cost = costs[route].ns_per_mib;
-        if (is_choice && costs[route].tries < DCMI_ROUTE_TRIES && !is_hopeless(costs[route], best))
+        if (is_choice && costs[route].tries < most && !is_hopeless(costs[route], best))
             return (dcmi_choice){(dcmi_route)route, true};
         if (cheapest == DCMI_ROUTE_COUNT || cost < limit) {
             cheapest = (dcmi_route)route;

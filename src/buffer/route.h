@@ -70,23 +70,22 @@ dcmi_route_driver(const void *to, bool to_touch, const void *from, bool from_tou
 
 /* What a route has cost. */
 typedef struct dcmi_route_cost {
-    uint32_t ns_per_mib; /* the best so far; 0: not known */
+    uint32_t ns_per_mib; /* 0: not known */
     uint32_t tries;
 } dcmi_route_cost;
 
-#define DCMI_ROUTE_TRIES 6u
-#define DCMI_ROUTE_TRIES_FEW                                                                                           \
-    2u /* after these a route is given up that takes one and a half times as long as the best, */
-#define DCMI_ROUTE_TRIES_MANY 4u /* and after these one that is an eighth behind it */
+/* After so many tries a route is given up that takes one and a half times as long as the best, or is an eighth behind. */
+#define DCMI_ROUTE_TRIES_FEW  2u
+#define DCMI_ROUTE_TRIES_MANY 4u
 
 typedef struct dcmi_choice {
     dcmi_route route;
     bool is_trial; /* what it costs is to be told */
 } dcmi_choice;
 
-/* Of the possible routes the first that has not been tried DCMI_ROUTE_TRIES times and is not hopeless; when there is
- * none, the cheapest. A later one must be cheaper by a thirty-second. */
-dcmi_choice dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible);
+/* Of the possible routes the first that has not been tried `most` times and is not hopeless; when there is none, the
+ * cheapest. A later one must be cheaper by a thirty-second. */
+dcmi_choice dcmi_route_choose(const dcmi_route_cost costs[DCMI_ROUTE_COUNT], unsigned possible, uint32_t most);
 
 /* Tests set it: this route, wherever it is possible, whatever it costs; DCMI_ROUTE_COUNT: the cheapest. */
 extern _Atomic(dcmi_route) dcmi_route_only __attribute__((visibility("hidden")));

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* In cache some hundred ns. */
-#define LOCKED_MOST 16384u
+#define LOCKED_MOST 16384u       /* in cache some hundred ns */
+#define TOO_LARGE   (1ull << 20) /* from here on other stores than the C library's may be the better ones */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -79,7 +79,7 @@ INLINE bool
 begin(touch *it, const dcmem_view *view, dcmi_operation operation)
 {
     it->ticket = 0;
-    if (view->bytes == 0 || view->bytes >= DCMI_COPY_ALWAYS_TIMED || !dcmi_slot_try_lock(&it->locked, view->buffer))
+    if (view->bytes == 0 || view->bytes >= TOO_LARGE || !dcmi_slot_try_lock(&it->locked, view->buffer))
         return false;
     dcmi_slot *slot = it->locked.slot;
     dcmi_cache *cache = dcmi_cache_for((uintptr_t)dcmi_slot_manager(slot));
@@ -119,7 +119,7 @@ copy(const touch *it, void *to, const void *from, uint64_t bytes, dcmi_count *co
     bool is_host_s = it->own == DCMI_STATE_BOTH;
     dcmi_count_add(is_host_s ? &cache->copies_host_to_host : copies, 1);
     dcmi_count_add(is_host_s ? &cache->copied_host_to_host_bytes : copied_bytes, bytes);
-    uint32_t weight = dcmi_cache_copy_weight(cache);
+    uint32_t weight = bytes < DCMI_COPY_ALWAYS_TIMED ? dcmi_cache_copy_weight(cache) : 1;
     uint64_t begun = DCMI_UNLIKELY(weight) ? dcmi_os_now_ns() : 0;
     memcpy(to, from, bytes);
     if (DCMI_UNLIKELY(weight))

@@ -769,7 +769,7 @@ TEST(bundle__both_ways_are_tried_and_bring_the_same_bytes)
 {
     pair all;
     pair_open(&all, BARE, MIB);
-    for (unsigned seed = 0; seed < 16; seed++) {
+    for (unsigned seed = 0; seed < 2 * DCMI_COST_TRIES_SMALL; seed++) {
         write_tiles(&all, seed);
         expect_tiles(&all, read_tiles, seed);
         expect_tiles(&all, read_tiles_on_device, seed);

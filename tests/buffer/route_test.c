@@ -149,7 +149,7 @@ TEST(route__is_the_driver_that_can_reach_both_ends_and_a_detour_only_where_none_
 static dcmi_route_cost
 tried(uint32_t ns_per_mib)
 {
-    return (dcmi_route_cost){ns_per_mib, DCMI_ROUTE_TRIES};
+    return (dcmi_route_cost){ns_per_mib, DCMI_COST_TRIES_LARGE};
 }
 
 TEST(route__each_possible_one_is_tried_before_any_is_chosen)
@@ -158,13 +158,13 @@ TEST(route__each_possible_one_is_tried_before_any_is_chosen)
     const unsigned possible = BIT(driver) | BIT(mapped) | BIT(staged);
     const dcmi_route order[] = {DCMI_ROUTE_driver, DCMI_ROUTE_mapped, DCMI_ROUTE_staged};
     for (size_t i = 0; i < 3; i++)
-        for (unsigned try = 0; try < DCMI_ROUTE_TRIES; try++) {
-            dcmi_choice choice = dcmi_route_choose(costs, possible);
+        for (unsigned try = 0; try < DCMI_COST_TRIES_LARGE; try++) {
+            dcmi_choice choice = dcmi_route_choose(costs, possible, DCMI_COST_TRIES_LARGE);
             EXPECT(choice.is_trial);
             EXPECT_EQ(choice.route, order[i]);
             costs[choice.route] = (dcmi_route_cost){100, try + 1};
         }
-    EXPECT(!dcmi_route_choose(costs, possible).is_trial);
+    EXPECT(!dcmi_route_choose(costs, possible, DCMI_COST_TRIES_LARGE).is_trial);
 }
 
 TEST(route__the_more_tries_one_has_had_the_less_it_may_be_behind_to_have_another)
@@ -177,7 +177,7 @@ TEST(route__the_more_tries_one_has_had_the_less_it_may_be_behind_to_have_another
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dcmi_route_cost costs[DCMI_ROUTE_COUNT] = {
             [DCMI_ROUTE_driver] = tried(1000), [DCMI_ROUTE_queued] = {cases[i].ns, cases[i].tries}};
-        dcmi_choice choice = dcmi_route_choose(costs, BIT(driver) | BIT(queued));
+        dcmi_choice choice = dcmi_route_choose(costs, BIT(driver) | BIT(queued), DCMI_COST_TRIES_LARGE);
         EXPECT_EQ(choice.is_trial, cases[i].is_tried);
         EXPECT_EQ(choice.route, cases[i].is_tried ? DCMI_ROUTE_queued : DCMI_ROUTE_driver);
     }
@@ -189,17 +189,17 @@ TEST(route__the_cheapest_is_taken_and_of_two_that_cost_the_same_the_plainer)
                                                [DCMI_ROUTE_queued] = tried(6201), /* not by a thirty-second */
                                                [DCMI_ROUTE_mapped] = tried(9000)};
     const unsigned possible = BIT(driver) | BIT(queued) | BIT(mapped);
-    EXPECT_EQ(dcmi_route_choose(costs, possible).route, DCMI_ROUTE_driver);
+    EXPECT_EQ(dcmi_route_choose(costs, possible, DCMI_COST_TRIES_LARGE).route, DCMI_ROUTE_driver);
     costs[DCMI_ROUTE_queued] = tried(6199);
-    EXPECT_EQ(dcmi_route_choose(costs, possible).route, DCMI_ROUTE_queued);
-    EXPECT_EQ(dcmi_route_choose(costs, BIT(mapped)).route, DCMI_ROUTE_mapped);
-    EXPECT(!dcmi_route_choose(costs, possible).is_trial);
+    EXPECT_EQ(dcmi_route_choose(costs, possible, DCMI_COST_TRIES_LARGE).route, DCMI_ROUTE_queued);
+    EXPECT_EQ(dcmi_route_choose(costs, BIT(mapped), DCMI_COST_TRIES_LARGE).route, DCMI_ROUTE_mapped);
+    EXPECT(!dcmi_route_choose(costs, possible, DCMI_COST_TRIES_LARGE).is_trial);
 }
 
 TEST(route__the_only_one_is_never_measured)
 {
     dcmi_route_cost costs[DCMI_ROUTE_COUNT] = {{0}};
-    dcmi_choice choice = dcmi_route_choose(costs, BIT(driver));
+    dcmi_choice choice = dcmi_route_choose(costs, BIT(driver), DCMI_COST_TRIES_LARGE);
     EXPECT(!choice.is_trial);
     EXPECT_EQ(choice.route, DCMI_ROUTE_driver);
 }
@@ -239,8 +239,8 @@ TEST(cost__the_best_route_of_each_size_is_learnt_within_a_few_copies_and_kept)
         [DCMI_ROUTE_driver] = 20000, [DCMI_ROUTE_queued] = 18000, [DCMI_ROUTE_streamed] = 48000};
     const uint64_t large[DCMI_ROUTE_COUNT] = {
         [DCMI_ROUTE_driver] = 7000000, [DCMI_ROUTE_queued] = 7000000, [DCMI_ROUTE_streamed] = 4300000};
-    (void)run(&costs, 64 * KIB, possible, small, 3 * DCMI_ROUTE_TRIES, DCMI_ROUTE_driver);
-    (void)run(&costs, 64 * MIB, possible, large, 3 * DCMI_ROUTE_TRIES, DCMI_ROUTE_driver);
+    (void)run(&costs, 64 * KIB, possible, small, 2 * DCMI_COST_TRIES_SMALL + DCMI_ROUTE_TRIES_FEW, DCMI_ROUTE_driver);
+    (void)run(&costs, 64 * MIB, possible, large, 3 * DCMI_COST_TRIES_LARGE, DCMI_ROUTE_driver);
     EXPECT_EQ(run(&costs, 64 * KIB, possible, small, 20, DCMI_ROUTE_queued), 20);
     EXPECT_EQ(run(&costs, 64 * MIB, possible, large, 15, DCMI_ROUTE_streamed), 15);
     /* Early and rarely all are tried anew, and still nearly every copy goes the best way. */
@@ -279,7 +279,7 @@ TEST(cost__where_the_driver_s_copy_is_the_cheapest_most_are_not_looked_at)
     const unsigned possible = BIT(driver) | BIT(queued);
     const uint64_t ns[DCMI_ROUTE_COUNT] = {[DCMI_ROUTE_driver] = 1000, [DCMI_ROUTE_queued] = 30000};
     EXPECT(!dcmi_cost_skip(&costs, 8 * KIB));
-    (void)run(&costs, 8 * KIB, possible, ns, 2 * DCMI_ROUTE_TRIES, DCMI_ROUTE_driver);
+    (void)run(&costs, 8 * KIB, possible, ns, DCMI_COST_TRIES_SMALL + DCMI_ROUTE_TRIES_FEW, DCMI_ROUTE_driver);
     unsigned looked = 0;
     for (unsigned i = 0; i < 20 * (DCMI_COST_SKIPS + 1); i++)
         if (!dcmi_cost_skip(&costs, 8 * KIB))
@@ -288,16 +288,35 @@ TEST(cost__where_the_driver_s_copy_is_the_cheapest_most_are_not_looked_at)
     EXPECT(!dcmi_cost_skip(&costs, 16 * KIB));
 }
 
-TEST(cost__the_best_of_the_tries_counts_and_none_is_too_dear_to_note)
+TEST(cost__is_the_mean_of_the_tries_but_for_the_worst)
+{
+    EXPECT_EQ(dcmi_cost_of(0, 0, 0).ns_per_mib, 0);
+    EXPECT_EQ(dcmi_cost_of(700, 700, 1).ns_per_mib, 700);
+    EXPECT_EQ(dcmi_cost_of(1600, 900, 2).ns_per_mib, 700);
+    EXPECT_EQ(dcmi_cost_of(2100, 900, 3).ns_per_mib, 600);
+    EXPECT_EQ(dcmi_cost_of(0, 0, 2).ns_per_mib, 1); /* known, that is */
+    EXPECT_EQ(dcmi_cost_of(5, 9, 2).ns_per_mib, 1); /* between the stores of another thread */
+    EXPECT_EQ(dcmi_cost_of(UINT64_MAX, 9, 2).ns_per_mib, UINT32_MAX);
+    EXPECT_EQ(dcmi_cost_of(2100, 900, 3).tries, 3);
+}
+
+static dcmi_route_cost
+known(const dcmi_costs *costs, dcmi_route route)
+{
+    const dcmi_cost_size *size = &costs->sizes[dcmi_cost_index(MIB)];
+    return dcmi_cost_of(size->routes[route].sum, size->routes[route].worst, size->routes[route].tries);
+}
+
+TEST(cost__is_learnt_by_the_MiB_and_none_is_too_dear_to_note)
 {
     static dcmi_costs costs;
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 5000000);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 1000000);
-    dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB, 9000000);
-    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_driver].ns_per_mib, 1000000);
-    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_driver].tries, 3);
+    dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_driver, MIB / 2, 9000000);
+    EXPECT_EQ(known(&costs, DCMI_ROUTE_driver).ns_per_mib, 3000000);
+    EXPECT_EQ(known(&costs, DCMI_ROUTE_driver).tries, 3);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_mapped, 1, UINT64_MAX / MIB);
-    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_mapped].ns_per_mib, UINT32_MAX);
+    EXPECT_EQ(known(&costs, DCMI_ROUTE_mapped).ns_per_mib, UINT32_MAX);
     dcmi_cost_learn(&costs, MIB, DCMI_ROUTE_staged, MIB, 0);
-    EXPECT_EQ(costs.sizes[7].routes[DCMI_ROUTE_staged].ns_per_mib, 1);
+    EXPECT_EQ(known(&costs, DCMI_ROUTE_staged).ns_per_mib, 1);
 }

@@ -12,11 +12,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define SMALL  4096u        /* done with the slot locked */
-#define MIDDLE (64u << 10)  /* done through an entry in the list */
-#define LARGE  (256u << 10) /* the first size that is no touch, and always timed */
+#define SMALL     4096u        /* done with the slot locked */
+#define MIDDLE    (64u << 10)  /* done through an entry in the list */
+#define LARGE     (256u << 10) /* always timed from here on */
+#define TOO_LARGE (1u << 20)   /* the first size that is no touch */
 
-static const uint64_t sizes[] = {1, 63, SMALL, 8192, 8193, MIDDLE, LARGE - 1, LARGE, 1u << 20};
+static const uint64_t sizes[] = {1, 63, SMALL, 8192, 8193, MIDDLE, LARGE - 1, LARGE, TOO_LARGE - 1, TOO_LARGE};
 
 #define SIZES (sizeof sizes / sizeof *sizes)
 
