@@ -209,6 +209,22 @@ static const char *const replay_examples[] = {
     NULL,
 };
 
+/* Reads, measures and prints them all. */
+static int
+replay_traces(replay_request *request, int count, char **paths)
+{
+    int code = open_backend(request);
+    if (code)
+        return code;
+
+    report_row *rows[2] = {cli_allocate((size_t)count, sizeof **rows), cli_allocate((size_t)count, sizeof **rows)};
+    size_t kept = replay_all(rows, request, count, paths);
+    print(request, rows, kept);
+    free(rows[0]);
+    free(rows[1]);
+    return cli_finish("replay", request->failed ? CLI_FAILED : CLI_OK);
+}
+
 int
 replay_main(int argc, char **argv)
 {
@@ -266,14 +282,5 @@ replay_main(int argc, char **argv)
         cli_complain("replay", "--json and --summary are two ways to print; choose one.");
         return CLI_USAGE;
     }
-    int code = open_backend(&request);
-    if (code)
-        return code;
-
-    report_row *rows[2] = {cli_allocate((size_t)count, sizeof **rows), cli_allocate((size_t)count, sizeof **rows)};
-    size_t kept = replay_all(rows, &request, count, argv);
-    print(&request, rows, kept);
-    free(rows[0]);
-    free(rows[1]);
-    return cli_finish("replay", request.failed ? CLI_FAILED : CLI_OK);
+    return replay_traces(&request, count, argv);
 }

@@ -1,10 +1,10 @@
 /* cost.h: what the routes between two memories have cost, by size.
  *
- * It is learnt in passing: the first copies of about a size go each possible route in turn, the mean of its tries counts
- * but for the worst (which may have paid for something else), and from then on the cheapest is taken. Twice early,
- * because first copies also pay for pages that were never touched, and then rarely, what was not hopeless is tried
- * anew; of copies so large that routes are tried with parts of them, which costs little, more often. Any number of
- * threads learn at once; what one of them overwrites is a measurement as good as its own.
+ * It is learnt in passing: the first copies of about a size go each possible route in turn, the mean of its tries
+ * counts but for the worst, which may have paid for something else, and from then on the cheapest is taken. Twice
+ * early, because first copies also pay for pages that were never touched, and then rarely, what was not hopeless is
+ * tried anew; of copies so large that routes are tried with parts of them, which costs little, more often. Any number
+ * of threads learn at once; what one of them overwrites is a measurement as good as its own.
  */
 #ifndef DCMI_COST_H
 #define DCMI_COST_H

@@ -74,7 +74,7 @@ typedef struct dcmi_route_cost {
     uint32_t tries;
 } dcmi_route_cost;
 
-/* After so many tries a route is given up that takes one and a half times as long as the best, or is an eighth behind. */
+/* After so many tries a route is given up that takes one and a half times as long as the best, or an eighth longer. */
 #define DCMI_ROUTE_TRIES_FEW  2u
 #define DCMI_ROUTE_TRIES_MANY 4u
 
