@@ -3,8 +3,8 @@
  * All contenders of a case share one block of the host's memory, and those by hand one device; each has memory of that
  * device for itself as long as caches could hold it, so that nobody's is warm from another's turn. All of it is touched
  * before the clock starts. By hand means by the calls that the backend makes of the driver: what a program without
- * dcmem would do with that driver, with no pool, no handle and no bookkeeping in between. A case whose backend is not on
- * this machine is left out. */
+ * dcmem would do with that driver, with no pool, no handle and no bookkeeping in between. A case whose backend is not
+ * on this machine is left out. */
 #include "bench/harness.h"
 #include "cli/cli.h"
 #include "cli/numbers.h"
