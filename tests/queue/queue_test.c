@@ -99,7 +99,7 @@ TEST(queue__notify_calls_once_when_the_value_has_completed)
 typedef struct order {
     _Atomic unsigned count;
     uint64_t values[3];
-    _Atomic bool was_early;
+    _Atomic bool was_early, has_come, may_go;
     bench_of_queues *it;
 } order;
 
@@ -111,11 +111,14 @@ hear_in_order(void *user, uint64_t value, dcmem_result result)
     (void)dcmem_queue_completed(&completed, all->it->queues[0]);
     if (completed < value || result)
         atomic_store(&all->was_early, true);
+    atomic_store(&all->has_come, true);
+    while (!atomic_load(&all->may_go))
+        sched_yield();
     all->values[atomic_load(&all->count)] = value;
     atomic_fetch_add(&all->count, 1);
 }
 
-/* The first has been done already: it comes while the others wait, and the thread that calls sees that they do. */
+/* The first has been done already: it comes while the others wait, and returns when they all are done. */
 TEST(queue__notify_calls_in_the_order_of_asking_and_none_too_early)
 {
     bench_of_queues it = bench_open(DCMEM_SIMULATED_DEVICE_DISCRETE, 1);
@@ -128,9 +131,10 @@ TEST(queue__notify_calls_in_the_order_of_asking_and_none_too_early)
     EXPECT_OK(dcmem_queue_wait(it.queues[0], values[0], UINT64_MAX));
     for (int i = 2; i >= 0; i--)
         EXPECT_OK(dcmem_queue_notify(it.queues[0], values[i], hear_in_order, &all));
-    while (!atomic_load(&all.count))
+    while (!atomic_load(&all.has_come))
         sched_yield();
     EXPECT_OK(dcmem_simulated_run(it.backend));
+    atomic_store(&all.may_go, true);
     while (atomic_load(&all.count) < 3)
         sched_yield();
     EXPECT(!atomic_load(&all.was_early));
