@@ -17,7 +17,7 @@ dcmi_mark_for(uint64_t block_bytes, unsigned slack_shift, uint64_t bytes)
     return ((block_bytes - bytes) >> slack_shift) + 1;
 }
 
-/* The same of what is taken; false: it is to be timed, and is not counted. */
+/* A block more in the tally of what was taken; false: it is to be timed, and is not counted. */
 static inline bool
 dcmi_tally_take(dcmi_count *tally, uint64_t block)
 {
