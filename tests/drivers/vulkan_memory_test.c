@@ -85,6 +85,7 @@ TEST(memory__is_direct_where_the_host_sees_it_cached_and_coherent)
     EXPECT(!is_direct(integrated(), DCMEM_KIND_DEVICE));
     EXPECT(is_direct(integrated(), DCMEM_KIND_HOST));
     EXPECT(!is_direct(discrete(), DCMEM_KIND_DEVICE));
+    EXPECT(!is_direct(discrete(), DCMEM_KIND_HOST_VISIBLE)); /* a window: coherent, and not cached */
 }
 
 /* ---- Budget ---- */
