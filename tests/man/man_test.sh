@@ -27,6 +27,19 @@ test_every_exported_call_has_a_page() {
     done <calls
 }
 
+test_the_programs_page_knows_every_option() {
+    local program=$DCMEM_BUILD_DIR/dcmem command option
+    [ -x "$program" ] || skip "the program was not built"
+    for command in devices replay version; do # of bench the page says where its options are
+        "$program" "$command" --help | grep -o '^ *--[a-z-]*' | sed 's/ *--//' >options
+        [ -s options ]
+        while read -r option; do
+            grep -q "Fl -$option\b" "$DCMEM_SOURCE_DIR/man/dcmem.1" ||
+                { echo "dcmem.1 does not know $command --$option" && return 1; }
+        done <options
+    done
+}
+
 test_pages_are_clean_for_mandoc() {
     command -v mandoc >/dev/null || skip "mandoc is not installed"
     mandoc -T lint -W warning "$DCMEM_SOURCE_DIR"/man/*.3
